@@ -1,0 +1,52 @@
+# Every target makes the virtual environment it needs, from the locked and hashed list.
+# A fresh machine needs Python 3.11 and make, nothing else.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Wheels only, but for two small pure Python packages that have none: nothing is compiled. The list is complete,
+# so nothing is resolved here (--no-deps; see requirements/overrides.in).
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+PYTEST_ARGS ?=
+
+.PHONY: help demo test check bench format lock clean
+
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found: install Python 3.11, or say which: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(INSTALL) -r requirements/build.txt
+	@$(INSTALL) --no-build-isolation --no-binary python-baseconv,varint -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## a three-region cluster on this machine: share files, measure, show the report
+	@$(BIN)/python scripts/demo.py $(DEMO_ARGS)
+
+test: $(READY) ## the tests (under 5 minutes)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(READY) ## lint, formatting, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=. $(BIN)/lint-imports
+
+bench: $(READY) ## the benchmarks: a table, and JSON in benchmarks/results/
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+format: $(READY) ## rewrite the code in the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(READY) ## renew the locked lists in requirements/ (needs uv)
+	@scripts/lock
+
+clean: ## remove the virtual environment, caches and runs
+	rm -rf $(VENV) demo-run .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
