@@ -130,33 +130,15 @@ def decode_entry(data: bytes) -> Entry:
         value = codec.decode(data, MAX_ENTRY)
     except InvalidBlock as error:
         raise InvalidEntry("canonical", f"the entry is unreadable: {error}") from error
-    if type(value) is not dict or value.keys() != _FIELDS:
-        raise InvalidEntry("shape", "the entry has not the nine fields of an OrbitDB entry")
-    if type(value["v"]) is not int or value["v"] != 2:
-        raise InvalidEntry("shape", f"the entry's version is {value['v']!r}, only 2 is supported")
-    log_id, payload, clock = value["id"], value["payload"], value["clock"]
-    if type(log_id) is not str or len(log_id) > MAX_LOG_ID:
-        raise InvalidEntry("shape", f"the entry's id is not text of at most {MAX_LOG_ID} characters")
-    if type(payload) is not dict:
-        raise InvalidEntry("shape", "the entry's payload is not a map")
-    if type(clock) is not dict or clock.keys() != {"id", "time"}:
-        raise InvalidEntry("shape", "the entry's clock has not the fields id and time")
-    if type(clock["id"]) is not str or type(clock["time"]) is not int:
-        raise InvalidEntry("shape", "the entry's clock is not a text and a whole number")
-    if not is_hex(value["key"], KEY_SIZE):
-        raise InvalidEntry("shape", "the entry's key is not the hex of an Ed25519 key")
-    if not is_hex(value["sig"], SIGNATURE_SIZE):
-        raise InvalidEntry("shape", "the entry's signature is not the hex of 64 bytes")
-    if not is_hash(value["identity"]):
-        raise InvalidEntry("shape", "the entry's identity is not the hash of a block")
+    _check_shape(value)
     return Entry(
         hash=hash_of(data),
         data=data,
-        log_id=log_id,
-        payload=payload,
+        log_id=value["id"],
+        payload=value["payload"],
         next=_hashes(value, "next", MAX_NEXT),
         refs=_hashes(value, "refs", MAX_REFS),
-        clock=Clock(clock["id"], clock["time"]),
+        clock=Clock(value["clock"]["id"], value["clock"]["time"]),
         key=value["key"],
         identity=value["identity"],
         sig=value["sig"],
@@ -236,6 +218,31 @@ def _signed_fields(
         "refs": refs,
         "clock": {"id": clock.id, "time": clock.time},
     }
+
+
+def _check_shape(value: Any) -> None:
+    if type(value) is not dict or value.keys() != _FIELDS:
+        raise InvalidEntry("shape", "the entry has not the nine fields of an OrbitDB entry")
+    if type(value["v"]) is not int or value["v"] != 2:
+        raise InvalidEntry("shape", f"the entry's version is {value['v']!r}, only 2 is supported")
+    if type(value["id"]) is not str or len(value["id"]) > MAX_LOG_ID:
+        raise InvalidEntry("shape", f"the entry's id is not text of at most {MAX_LOG_ID} characters")
+    if type(value["payload"]) is not dict:
+        raise InvalidEntry("shape", "the entry's payload is not a map")
+    _check_clock_shape(value["clock"])
+    if not is_hex(value["key"], KEY_SIZE):
+        raise InvalidEntry("shape", "the entry's key is not the hex of an Ed25519 key")
+    if not is_hex(value["sig"], SIGNATURE_SIZE):
+        raise InvalidEntry("shape", "the entry's signature is not the hex of 64 bytes")
+    if not is_hash(value["identity"]):
+        raise InvalidEntry("shape", "the entry's identity is not the hash of a block")
+
+
+def _check_clock_shape(clock: Any) -> None:
+    if type(clock) is not dict or clock.keys() != {"id", "time"}:
+        raise InvalidEntry("shape", "the entry's clock has not the fields id and time")
+    if type(clock["id"]) is not str or type(clock["time"]) is not int:
+        raise InvalidEntry("shape", "the entry's clock is not a text and a whole number")
 
 
 def _hashes(value: dict[str, Any], field: str, most: int) -> tuple[str, ...]:

@@ -83,9 +83,7 @@ def decode_manifest(manifest: bytes, access: bytes) -> Manifest:
     if value["accessController"] != f"/ipfs/{hash_of(access)}":
         raise InvalidBlock("the access controller's block is not the one the manifest names")
     if codec.decode(access, MAX_MANIFEST) != {"type": "ipfs", "write": ["*"]}:
-        raise InvalidBlock(
-            "the access controller is not of type ipfs with write ['*']; no other is supported"
-        )
+        raise InvalidBlock("the access controller is not ipfs with write ['*']; no other is supported")
     blocks = (Block(CID.of(manifest, DAG_CBOR), manifest), Block(CID.of(access, DAG_CBOR), access))
     return Manifest(name, EVENTS, value["accessController"], blocks)
 

@@ -60,9 +60,7 @@ class Fingerprint:
             InvalidData: there are not 32 bytes, or the count is negative.
         """
         if len(data) != SIZE or count < 0:
-            raise InvalidData(
-                f"a fingerprint is a count from 0 and {SIZE} bytes, not {count} and {len(data)}"
-            )
+            raise InvalidData(f"a fingerprint is a count and {SIZE} bytes, not {count} and {len(data)}")
         return cls(count, int.from_bytes(data))
 
 

@@ -78,7 +78,22 @@ def decode_record(data: bytes) -> MemberRecord:
         raise InvalidRecord(f"the member record is unreadable: {error}") from error
     if type(value) is not dict or value.keys() != _FIELDS:
         raise InvalidRecord("the member record has not the fields peer, addrs, seq, root, region, sig")
-    peer_id, addrs, seq, region = value["peer"], value["addrs"], value["seq"], value["region"]
+    _check_fields(value)
+    sig = value.pop("sig")
+    peer_id = value["peer"]
+    try:
+        public_key = public_key_of(peer_id)
+    except InvalidData as error:
+        raise InvalidRecord(f"peer: {error}") from error
+    if not verify_signature(public_key, _DOMAIN + codec.encode(value), sig):
+        raise InvalidRecord(f"the member record is not signed by {peer_id}")
+    return MemberRecord(
+        peer_id, tuple(value["addrs"]), value["seq"], value["root"], value["region"], sig, data
+    )
+
+
+def _check_fields(value: dict[str, Any]) -> None:
+    addrs, seq, region, sig = value["addrs"], value["seq"], value["region"], value["sig"]
     if type(addrs) is not list or len(addrs) > MAX_ADDRS or not all(map(_is_addr, addrs)):
         raise InvalidRecord(f"addrs is not a list of at most {MAX_ADDRS} multiaddrs of {MAX_ADDR} characters")
     if type(seq) is not int or not 0 <= seq <= MAX_SEQ:
@@ -87,18 +102,10 @@ def decode_record(data: bytes) -> MemberRecord:
         raise InvalidRecord("root is not true or false")
     if type(region) is not str or len(region) > MAX_REGION or not (region.isprintable() and region.isascii()):
         raise InvalidRecord(f"region is not printable ASCII of at most {MAX_REGION} characters")
-    sig = value.pop("sig")
     if type(sig) is not bytes or len(sig) != SIGNATURE_SIZE:
         raise InvalidRecord("sig is not a signature of 64 bytes")
-    if type(peer_id) is not str:
+    if type(value["peer"]) is not str:
         raise InvalidRecord("peer is not a peer id")
-    try:
-        public_key = public_key_of(peer_id)
-    except InvalidData as error:
-        raise InvalidRecord(f"peer: {error}") from error
-    if not verify_signature(public_key, _DOMAIN + codec.encode(value), sig):
-        raise InvalidRecord(f"the member record is not signed by {peer_id}")
-    return MemberRecord(peer_id, tuple(addrs), seq, value["root"], region, sig, data)
 
 
 def _is_addr(addr: Any) -> bool:
