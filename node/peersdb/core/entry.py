@@ -95,7 +95,7 @@ def add_payload(contribution: Contribution) -> dict[str, Any]:
     return {"op": "ADD", "key": None, "value": contribution.to_value()}
 
 
-def create_entry(
+def create_entry(  # noqa: PLR0917 - the order in which OrbitDB's own create takes them
     signer: Signer,
     log_id: str,
     payload: dict[str, Any],
