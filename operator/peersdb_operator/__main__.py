@@ -1,0 +1,269 @@
+"""The command line of the operator."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from . import cluster as manifests
+from .documents import load
+from .errors import ManifestError, OperatorError, UsageError
+
+_EXAMPLES = """\
+examples:
+  peersdb-operator check -f deploy/samples/quickstart.yaml    every fault of a manifest, with its place
+  peersdb-operator build -f cluster.yaml | kubectl apply -f - the Kubernetes objects it means
+  peersdb-operator local up -f cluster.yaml                   the same cluster as processes of this machine
+  peersdb-operator local status                               its members, their addresses and how they stand
+  peersdb-operator local scale eu=3                           three peers in region eu until the next `up`
+  peersdb-operator local logs eu-0 -f                         what a member says
+  peersdb-operator local down                                 end it; --delete-data forgets it too
+
+exit codes: 0 done; 1 the manifest is refused, or the cluster is not ready; 2 wrong arguments; 130 interrupted
+"""
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name; by default the process's own.
+
+    Returns:
+        the exit code.
+    """
+    options = _parser().parse_args(arguments)
+    # A command that is asked to end does what it does on Ctrl-C: it takes back what it began.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return int(options.run(options))
+    except OperatorError as error:
+        sys.stderr.write(f"{_prefixed(error)}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output is gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _prefixed(error: OperatorError) -> str:
+    return str(error) if isinstance(error, ManifestError) else f"peersdb-operator: {error}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="peersdb-operator",
+        description="One PeersDBCluster manifest: check it, build Kubernetes objects of it, or run it on this machine.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    check = commands.add_parser("check", help="say every fault of a manifest, with its place")
+    _manifest_option(check)
+    check.add_argument("--was", type=Path, metavar="OLD", help="the manifest in force: refuse changes that are not allowed")
+    check.set_defaults(run=_check)
+
+    build = commands.add_parser("build", help="print the Kubernetes objects that a manifest means")
+    _manifest_option(build)
+    build.add_argument("-o", "--output", choices=["yaml", "json"], default="yaml", help="format (default: yaml)")
+    build.add_argument("--store", metavar="ADDRESS", help="address of the contributions store, if it exists already")
+    build.set_defaults(run=_build)
+
+    local = commands.add_parser("local", help="run a manifest as processes of this machine")
+    _local_commands(local.add_subparsers(metavar="COMMAND", required=True))
+
+    supervise = commands.add_parser("supervise")  # started by `local up`; not for people, so without help
+    supervise.add_argument("directory", type=Path)
+    supervise.add_argument("ready", type=int)
+    supervise.set_defaults(run=_supervise)
+    return parser
+
+
+def _local_commands(commands: Any) -> None:
+    up = commands.add_parser("up", help="make this machine what the manifest says; returns when all is ready")
+    _manifest_option(up)
+    up.add_argument("--dir", type=Path, metavar="DIR", help="where the cluster keeps all (default: below ~/.local/state/peersdb)")
+    up.add_argument("--foreground", action="store_true", help="stay, and end the cluster on Ctrl-C")
+    up.add_argument("--node-command", metavar="COMMAND", default="", help="the node's program (default: the installed peersdb)")
+    _timeout_option(up)
+    up.set_defaults(run=_up)
+
+    status = commands.add_parser("status", help="how the cluster and its members stand")
+    _cluster_options(status)
+    status.add_argument(
+        "-o", "--output", choices=["table", "wide", "json", "yaml"], default="table", help="format (default: table)"
+    )
+    status.set_defaults(run=_status)
+
+    scale = commands.add_parser("scale", help="other numbers of peers until the next `up`; data is kept")
+    scale.add_argument("replicas", nargs="+", type=_region_count, metavar="REGION=N", help="so many peers in a region")
+    _cluster_options(scale)
+    _timeout_option(scale)
+    scale.set_defaults(run=_scale)
+
+    logs = commands.add_parser("logs", help="what a member wrote; `supervisor` for the supervisor")
+    logs.add_argument("member", metavar="MEMBER", help="its name, as `status` lists it")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
+    logs.add_argument("-n", "--lines", type=int, default=100, help="how many lines back (default: 100)")
+    _cluster_options(logs)
+    logs.set_defaults(run=_logs)
+
+    down = commands.add_parser("down", help="end all processes; data stays")
+    _cluster_options(down)
+    down.add_argument("--delete-data", action="store_true", help="delete the members' data too")
+    down.set_defaults(run=_down)
+
+
+def _manifest_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--filename", type=Path, required=True, metavar="FILE", help="the manifest")
+
+
+def _cluster_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="the cluster's directory, if `up` was given one")
+    parser.add_argument("--cluster", metavar="NAME", help="the cluster's name (default: the only one)")
+
+
+def _timeout_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--timeout", type=_seconds, default=120.0, metavar="S", help="seconds to wait (default: 120)")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError("must be more than 0 and at most 86400 seconds")
+    return value
+
+
+def _region_count(text: str) -> tuple[str, int]:
+    region, separator, count = text.partition("=")
+    if not (separator and region and count.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not REGION=N, such as eu=3")
+    return region, int(count)
+
+
+def _check(options: argparse.Namespace) -> int:
+    cluster = manifests.read(options.filename)
+    if options.was is not None:
+        manifests.check_change(cluster, manifests.read(options.was), str(options.filename))
+    members = sum(group.replicas for group in cluster.groups)
+    sys.stdout.write(f"{options.filename}: cluster {cluster.name}, {len(cluster.regions)} regions, {members} members: valid\n")
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    from . import builders  # noqa: PLC0415 - each command imports what it uses: starting is most of its time
+
+    objects = builders.build(manifests.read(options.filename), options.store)
+    if options.output == "json":
+        json.dump({"apiVersion": "v1", "kind": "List", "items": objects}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        _dump_yaml(objects)
+    return 0
+
+
+def _up(options: argparse.Namespace) -> int:
+    from rich.console import Console  # noqa: PLC0415
+
+    from .local import commands, progress  # noqa: PLC0415
+
+    cluster = manifests.read(options.filename)
+    try:
+        command = shlex.split(options.node_command)
+    except ValueError as error:
+        raise UsageError(f"--node-command cannot be read: {error}") from error
+    view = commands.up(
+        cluster,
+        load(options.filename.read_bytes())[0].value,
+        directory=options.dir,
+        node_command=command,
+        timeout=options.timeout,
+        foreground=options.foreground,
+        console=Console(stderr=True),
+    )
+    if not options.foreground:
+        progress.print_status(Console(), view)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from .local import commands  # noqa: PLC0415
+
+    view = commands.look(commands.find(options.dir, options.cluster))
+    if options.output == "json":
+        json.dump(view, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    elif options.output == "yaml":
+        _dump_yaml([view])
+    else:
+        from rich.console import Console  # noqa: PLC0415
+
+        from .local import progress  # noqa: PLC0415
+
+        progress.print_status(Console(), view, wide=options.output == "wide")
+    return 0
+
+
+def _scale(options: argparse.Namespace) -> int:
+    from rich.console import Console  # noqa: PLC0415
+
+    from .local import commands, progress  # noqa: PLC0415
+
+    state = commands.find(options.dir, options.cluster)
+    view = commands.scale(state, dict(options.replicas), timeout=options.timeout, console=Console(stderr=True))
+    progress.print_status(Console(), view)
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from .local import commands  # noqa: PLC0415
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    state = commands.find(options.dir, options.cluster)
+    commands.logs(state, options.member, lines=options.lines, following=options.follow, write=write)
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    from .local import commands  # noqa: PLC0415
+
+    state = commands.find(options.dir, options.cluster)
+    killed = commands.down(state, delete_data=options.delete_data)
+    note = f" ({killed} had to be killed)" if killed else ""
+    sys.stderr.write(f"ended{note}; data {'deleted' if options.delete_data else f'kept in {state.path}'}\n")
+    return 0
+
+
+def _supervise(options: argparse.Namespace) -> int:
+    from .local import supervisor  # noqa: PLC0415
+
+    return supervisor.main(options.directory, options.ready)
+
+
+def _dump_yaml(documents: Sequence[Any]) -> None:
+    import yaml  # noqa: PLC0415
+
+    yaml.safe_dump_all(documents, sys.stdout, sort_keys=False, explicit_start=len(documents) > 1, width=110)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

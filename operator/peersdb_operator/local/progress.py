@@ -1,0 +1,113 @@
+"""What a user sees: the members while they come up, and the status as a table."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ..status import condition
+
+_STYLES = {
+    "Ready": "green",
+    "Starting": "cyan",
+    "Retrying": "yellow",
+    "BackOff": "red",
+    "Stopping": "yellow",
+    "Waiting": "dim",
+    "Stopped": "dim",
+}
+
+View = dict[str, Any]
+
+
+class Progress:
+    """A line for each member: live on a terminal, one more for each change elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, transient=False) if console.is_terminal else None
+        self._said: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, view: View) -> None:
+        """Show how the members stand."""
+        members = [member for member in view["local"]["members"] if member["state"] != "Stopped"]
+        if self._live is not None:
+            self._live.update(_lines(members), refresh=True)
+            return
+        for member in members:
+            state = member["state"]
+            if self._said.get(member["name"]) != state:
+                self._said[member["name"]] = state
+                reason = member.get("reason", "")
+                self._console.print(Text(f"{member['name']}: {state}{f' ({reason})' if reason else ''}"), soft_wrap=True)
+
+
+def print_status(console: Console, view: View, *, wide: bool = False) -> None:
+    """Print a status for people."""
+    status = view["status"]
+    title = Text.assemble((view["metadata"]["name"], "bold"), f"  {status['phase']}", f"  {_counts(status)}")
+    console.print(title)
+    if status.get("storeAddress"):
+        console.print(Text(f"store {status['storeAddress']}"), soft_wrap=True)
+    for kind, good in (("Ready", "True"), ("RootAvailable", "True"), ("Paused", "False")):
+        found = condition(status, kind)
+        if found["status"] != good:
+            console.print(Text(f"{kind}={found['status']} {found['reason']}: {found['message']}"), soft_wrap=True)
+    if view["local"]["trouble"]:
+        console.print(Text(f"trouble: {view['local']['trouble']}"), soft_wrap=True)
+    columns = ["MEMBER", "REGION", "STATE", "PID", "HTTP", "P2P", "RESTARTS", "ENTRIES"]
+    table = Table(*columns, *(("REASON", "LOG") if wide else ()), box=None, pad_edge=False, header_style="bold")
+    for member in view["local"]["members"]:
+        if member["state"] == "Stopped" and not wide:
+            continue
+        cells = [
+            Text(member["name"], overflow="fold"),
+            member.get("region", ""),
+            Text(member["state"], style=_STYLES.get(member["state"], "")),
+            _cell(member.get("pid")),
+            member.get("http", ""),
+            member.get("p2p", ""),
+            _cell(member.get("restarts")),
+            _cell(member.get("entries")),
+        ]
+        extra = [Text(member.get("reason", "")), member.get("log", "")] if wide else []
+        table.add_row(*cells, *extra)
+    # A narrow terminal, or none, must not cut an address.
+    console.print(table, soft_wrap=True, width=max(console.width, 110), crop=False)
+
+
+def _counts(status: dict[str, Any]) -> str:
+    regions = f" ({status['regionSummary']})" if status["regionSummary"] else ""
+    return f"{status['readyReplicas']} of {status['replicas']} members ready{regions}"
+
+
+def _lines(members: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for member in members:
+        style = _STYLES.get(member["state"], "")
+        table.add_row(
+            member["name"],
+            Text(member.get("region", ""), style="dim"),
+            Text(member["state"], style=style),
+            Text(member.get("http", ""), style="dim"),
+            Text(member.get("reason", ""), style="dim", overflow="ellipsis", no_wrap=True),
+        )
+    return table
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else str(value)
