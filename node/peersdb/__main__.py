@@ -1,0 +1,85 @@
+"""The program ``peersdb``: reads settings, runs the node, ends on a signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+
+import structlog
+import trio
+
+from peersdb.errors import PeersDBError, SettingsError
+from peersdb.settings import HelpRequested, Settings, from_process
+
+
+def main() -> None:
+    """Runs ``peersdb``; exits 0 after a signal or ``exit``, 1 on failure, 2 on a wrong flag."""
+    try:
+        settings = from_process()
+    except HelpRequested as text:
+        sys.stdout.write(f"{text}\n")
+        sys.exit(0)
+    except SettingsError as error:
+        _fail(error, 2)
+    _configure_logs(settings)
+    try:
+        trio.run(_run, settings)
+    except* PeersDBError as group:
+        error = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        _fail(error, 2 if isinstance(error, SettingsError) else 1)
+
+
+async def _run(settings: Settings) -> None:
+    # What a node needs is imported after its flags are known to be right: a wrong flag answers at once.
+    from peersdb import __version__  # noqa: PLC0415
+    from peersdb.api.run import serve  # noqa: PLC0415
+    from peersdb.service.environment import Environment  # noqa: PLC0415
+    from peersdb.service.node import Node  # noqa: PLC0415
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def stop_on_signal() -> None:
+                async for number in signals:
+                    structlog.get_logger("node").info("stopping", signal=signal.Signals(number).name)
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop_on_signal)
+            async with Node.run(settings, Environment(), os.urandom, __version__) as node:
+                await serve(node)
+            nursery.cancel_scope.cancel()
+
+
+def _configure_logs(settings: Settings) -> None:
+    level = logging.DEBUG if settings.devlogs else logging.INFO
+    render: structlog.types.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+    # libp2p logs what remotes do as errors; what matters of it reaches this log by way of net/.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("libp2p").setLevel(logging.DEBUG if settings.devlogs else logging.CRITICAL)
+
+
+def _fail(error: BaseException, status: int) -> None:
+    sys.stderr.write(f"peersdb: {error}\n")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

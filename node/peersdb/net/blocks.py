@@ -1,0 +1,120 @@
+"""`/peersdb/blocks/1`: blocks asked for by CID, many at once, answered in order.
+
+A request names up to 256 blocks; each answer is a header frame and the block's bytes. The asking side keeps
+several requests on the way, so that the link is full however long the round trip. What comes is checked
+against its CID before anyone gets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import count
+
+import structlog
+import trio
+
+from peersdb.core import wire
+from peersdb.core.cid import CID, Block
+from peersdb.core.wire import BLOCKS_PROTOCOL, BlockHeader, Want
+from peersdb.errors import BlockMismatch, CorruptData, InvalidMessage, PeerUnreachable
+from peersdb.net.host import Host
+from peersdb.net.stream import Stream
+
+log = structlog.get_logger("blocks")
+
+#: A peer that sends nothing of an answer for so long (seconds) is given up; another may be asked.
+IDLE_TIMEOUT = 20.0
+#: Larger blocks are hashed in a worker thread.
+HASH_INLINE = 32 * 1024
+
+GetBlock = Callable[[CID], Awaitable[bytes | None]]
+
+
+class BlockServer:
+    """Answers peers from this node's own blocks."""
+
+    def __init__(self, host: Host, get: GetBlock) -> None:
+        """Serves the protocol on this host."""
+        self._get = get
+        host.handle(BLOCKS_PROTOCOL, self._serve)
+
+    async def _serve(self, stream: Stream) -> None:
+        while True:
+            try:
+                want = wire.decode(await stream.read_frame())
+            except PeerUnreachable:
+                return
+            if not isinstance(want, Want):
+                raise InvalidMessage(f"{type(want).__name__} came where a Want belongs")
+            for raw in want.cids:
+                data = await self._load(CID.from_bytes(raw))
+                header = BlockHeader(want.id, raw, -1 if data is None else len(data))
+                await stream.write(wire.frame(wire.encode(header)) + (data or b""))
+
+    async def _load(self, cid: CID) -> bytes | None:
+        try:
+            return await self._get(cid)
+        except CorruptData as error:
+            log.error("a block is damaged", error=str(error))
+            return None
+
+
+class BlockClient:
+    """One stream on which a peer is asked for blocks."""
+
+    def __init__(self, host: Host, peer: str) -> None:
+        """The stream is opened at the first request."""
+        self._host = host
+        self._stream: Stream | None = None
+        self._ids = count(1)
+        self.peer = peer
+
+    async def request(self, cids: Sequence[CID]) -> tuple[int, list[bytes]]:
+        """Sends one request; `answers` with its result gives the blocks."""
+        if self._stream is None:
+            self._stream = await self._host.open(self.peer, BLOCKS_PROTOCOL)
+        number, raw = next(self._ids), [bytes(cid) for cid in cids]
+        await self._stream.write_frame(wire.encode(Want(number, tuple(raw))))
+        return number, raw
+
+    async def answers(self, asked: tuple[int, list[bytes]]) -> AsyncIterator[tuple[CID, Block | None]]:
+        """The blocks of one request as they come; None for one that the peer has not.
+
+        Requests are answered in the order they were sent: take all of one before the next.
+
+        Raises:
+            BlockMismatch: the peer sent other bytes; it is not to be asked again.
+            PeerUnreachable: it went away or fell silent.
+        """
+        number, raw = asked
+        stream = self._stream
+        if stream is None:
+            raise PeerUnreachable(f"peer {self.peer} was not asked")
+        for expected in raw:
+            cid = CID.from_bytes(expected)
+            data = await self._answer(stream, number, expected)
+            if data is not None:
+                if len(data) > HASH_INLINE:
+                    await trio.to_thread.run_sync(cid.verify, data)
+                else:
+                    cid.verify(data)
+            yield cid, None if data is None else Block(cid, data)
+
+    async def close(self) -> None:
+        """Ends the stream."""
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            await stream.reset()
+
+    async def _answer(self, stream: Stream, number: int, expected: bytes) -> bytes | None:
+        try:
+            with trio.fail_after(IDLE_TIMEOUT):
+                header = wire.decode(await stream.read_frame())
+                if not isinstance(header, BlockHeader) or header.id != number or header.cid != expected:
+                    raise InvalidMessage(f"peer {self.peer} answered something else than was asked")
+                return None if header.size < 0 else await stream.read_exactly(header.size)
+        except trio.TooSlowError:
+            raise PeerUnreachable(f"peer {self.peer} sent nothing for {IDLE_TIMEOUT:.0f} s") from None
+
+
+__all__ = ["BlockClient", "BlockMismatch", "BlockServer"]

@@ -1,0 +1,179 @@
+"""Contributions: post, query, get, and the files a full replica keeps."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import structlog
+import trio
+
+from peersdb.core.cid import ipfs_path, parse_path
+from peersdb.core.contribution import Contribution, check_name, format_timestamp
+from peersdb.core.entry import Entry
+from peersdb.core.identity import Signer
+from peersdb.errors import BadRequest, InvalidEntry, NoStore, NotFound, PeersDBError
+from peersdb.service.environment import Environment
+from peersdb.service.files import Files
+from peersdb.service.replication import Replication
+from peersdb.service.validation import ValidationService
+from peersdb.store.blocks import insert_rows
+from peersdb.store.log import Cursor, LogStore, Row
+from peersdb.store.tables import Pins, pin, record_validation, want
+
+log = structlog.get_logger("contributions")
+
+#: `get` gives up when nobody has the file after so many seconds; a fetch that makes progress goes on.
+GET_TIMEOUT = 60.0
+#: Files a full replica fetches at once.
+FETCHES = 4
+#: Waits after a fetch that failed, seconds; the last one stays: wanted files are wanted for ever.
+RETRY = (1, 2, 5, 15, 60, 300)
+#: The want queue is looked at so often (seconds) even if nothing new came.
+IDLE = 30.0
+
+
+class Contributions:
+    """What the commands `post`, `query` and `get` do."""
+
+    def __init__(
+        self,
+        *,
+        signer: Signer,
+        store: LogStore,
+        pins: Pins,
+        files: Files,
+        replication: Replication,
+        validation: ValidationService,
+        environment: Environment,
+        download_dir: Path,
+        full_replica: bool,
+    ) -> None:
+        """Nothing happens before `run`."""
+        self._signer, self._store, self._pins, self._files = signer, store, pins, files
+        self._replication, self._validation, self._environment = replication, validation, environment
+        self._download_dir, self._full_replica = download_dir, full_replica
+        self._wanted = trio.Event()
+
+    async def post(self, content: bytes, name: str | None = None) -> str:
+        """Shares a file; blocks, entry and heads are on the disk when this returns.
+
+        Returns:
+            Its path, ``/ipfs/<cid>``.
+
+        Raises:
+            NoStore: there is no log to add it to yet.
+            DiskFull: it does not fit; nothing was shared.
+            BadRequest: the name is no file name.
+        """
+        self._check_store()
+        if name is not None:
+            try:
+                check_name(name)
+            except InvalidEntry as error:
+                raise BadRequest(str(error)) from error
+        root, size, small = await self._files.add(content)
+        path = ipfs_path(root)
+
+        async def read() -> AsyncIterator[bytes]:
+            yield content
+
+        record = await self._validation.judge(root, size, read)
+
+        def contribution(seq: int, previous: str | None) -> Contribution:
+            created = format_timestamp(self._environment.now_ns())
+            return Contribution(path, self._signer.peer_id, created, name, size, seq, previous)
+
+        def extra(conn: sqlite3.Connection, _entry: Entry) -> None:
+            insert_rows(conn, small)
+            pin(conn, path)
+            record_validation(conn, record)
+
+        entry, fingerprint = await self._store.append(self._signer, contribution, extra)
+        self._replication.publish([entry], fingerprint)
+        return path
+
+    async def page(self, after: Cursor | None = None) -> tuple[list[Row], Cursor | None]:
+        """One page of the contributions in the log's order, and where the next one starts (None: no more).
+
+        Raises:
+            NoStore: there is no log yet.
+        """
+        self._check_store()
+        return await self._store.page(after)
+
+    async def get(self, text: str) -> tuple[str, Path]:
+        """Fetches a file where it is not here, and writes it into the download directory.
+
+        Returns:
+            Its path, ``/ipfs/<cid>``, and where it lies now.
+
+        Raises:
+            InvalidCID: the text names no file.
+            NotFound: nobody connected has it, or not in time.
+            StorageError: it cannot be written.
+        """
+        root = parse_path(text)
+        path = ipfs_path(root)
+        contributor = await self._store.contributor_of(path)
+        with trio.move_on_after(GET_TIMEOUT) as scope:
+            await self._files.fetch(root, contributor)
+        if scope.cancelled_caught:
+            raise NotFound(f"{path} did not arrive within {GET_TIMEOUT:.0f} s; what came is kept, so try again")
+        target = self._download_dir / str(root)
+        await self._files.export(root, target)
+        return path, target
+
+    def _check_store(self) -> None:
+        if self._replication.state is None:
+            raise NoStore("this node has no contributions store yet: connect it to a member, or start it with -root")
+
+    # --- full replica --------------------------------------------------------------------------------
+
+    def joined(self, conn: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+        """In the transaction of entries that arrived: a full replica wants their files."""
+        if self._full_replica:
+            want(conn, [entry.contribution.path for entry in entries])
+
+    def wake(self) -> None:
+        """Looks at the want queue now."""
+        self._wanted.set()
+
+    async def peer_arrived(self) -> None:
+        """A new peer may have what nobody had."""
+        if self._full_replica:
+            await self._pins.retry_now()
+            self.wake()
+
+    async def run(self) -> None:
+        """Fetches what is wanted, for ever; ends when cancelled."""
+        if not self._full_replica:
+            return
+        await self._pins.want_all()
+        while True:
+            self._wanted = trio.Event()
+            due = await self._pins.due(self._now(), FETCHES * 4)
+            if due:
+                limit = trio.CapacityLimiter(FETCHES)
+                async with trio.open_nursery() as nursery:
+                    for path, attempts in due:
+                        nursery.start_soon(self._fetch, path, attempts, limit)
+                continue
+            next_due = await self._pins.next_due()
+            idle = IDLE if next_due is None else min(IDLE, max(0.05, next_due - self._environment.now_ns() / 1e9))
+            with trio.move_on_after(idle):
+                await self._wanted.wait()
+
+    async def _fetch(self, path: str, attempts: int, limit: trio.CapacityLimiter) -> None:
+        async with limit:
+            try:
+                await self._files.fetch(parse_path(path), await self._store.contributor_of(path))
+                await self._pins.kept(path)
+            except PeersDBError as error:
+                delay = RETRY[min(attempts, len(RETRY) - 1)]
+                log.info("a wanted file did not come, tried again", path=path, seconds=delay, error=str(error))
+                await self._pins.failed(path, self._now() + delay)
+
+    def _now(self) -> int:
+        return self._environment.now_ns() // 10**9

@@ -1,0 +1,259 @@
+"""The node: its parts put together, started in order, stopped in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psutil
+import structlog
+import trio
+
+from peersdb.core.entry import Entry
+from peersdb.core.manifest import contributions_manifest, parse_address
+from peersdb.core.unixfs import PROFILES
+from peersdb.errors import InvalidCID, NotEnabled, PeersDBError, SettingsError
+from peersdb.net.benchmarks import ask_benchmark, serve_benchmark
+from peersdb.net.blocks import BlockServer
+from peersdb.net.host import Host
+from peersdb.net.sync import SyncLinks
+from peersdb.service.arrivals import Arrivals
+from peersdb.service.benchmark import Benchmark, decode_benchmark
+from peersdb.service.bootstrap import addresses_of
+from peersdb.service.contributions import Contributions
+from peersdb.service.environment import Environment
+from peersdb.service.files import Files
+from peersdb.service.members import Membership
+from peersdb.service.replication import Replication
+from peersdb.service.validation import Integrity, ValidationService
+from peersdb.settings import Settings
+from peersdb.store.log import LogState, LogStore
+from peersdb.store.repo import Repo
+from peersdb.store.tables import Members, Pins
+
+log = structlog.get_logger("node")
+
+#: A root with bootstrap peers asks them for so long (seconds) whether there is a log already.
+ROOT_ASKS = 5.0
+#: Peers asked for their benchmarks at once.
+ASK_AT_ONCE = 16
+
+
+class Node:
+    """One running node; made by `Node.run`.
+
+    Attributes:
+        settings: what it was told.
+        contributions: post, query, get.
+        replication: the log's state.
+        membership: members and addresses.
+        host: connections.
+    """
+
+    def __init__(self, settings: Settings, repo: Repo, environment: Environment, version: str) -> None:
+        """Puts the parts together; nothing runs yet."""
+        self.settings, self._repo, self._environment, self._version = settings, repo, environment, version
+        self._started = environment.now_ns()
+        self._process = psutil.Process()
+        signer, database = repo.signer, repo.database
+        self._log, self._pins = LogStore(database), Pins(database)
+        self._benchmark = Benchmark(environment, settings.region) if settings.benchmark else None
+        self.host = Host(signer)
+        links = SyncLinks(self.host, environment.random)
+        self.membership = Membership(
+            signer=signer,
+            host=self.host,
+            links=links,
+            table=Members(database),
+            environment=environment,
+            bootstrap=settings.bootstrap,
+            resolve=addresses_of,
+            announce=settings.announce,
+            root=settings.root,
+            region=settings.region,
+        )
+        files = Files(self.host, repo.blocks, self.membership, PROFILES[settings.profile])
+        self.replication = Replication(
+            host=self.host,
+            links=links,
+            store=self._log,
+            arrivals=Arrivals(self._log, environment, lambda *args: self.contributions.joined(*args), self._accepted),
+            membership=self.membership,
+            environment=environment,
+            only_store=settings.store,
+            on_store=self._on_store,
+            on_peer=lambda: self.contributions.peer_arrived(),
+        )
+        self.contributions = Contributions(
+            signer=signer,
+            store=self._log,
+            pins=self._pins,
+            files=files,
+            replication=self.replication,
+            validation=ValidationService(Integrity(), environment),
+            environment=environment,
+            download_dir=settings.download_path,
+            full_replica=settings.full_replica,
+        )
+        self._links = links
+        BlockServer(self.host, repo.blocks.get)
+        serve_benchmark(self.host, lambda: self._benchmark.encoded() if self._benchmark else b"")
+
+    @classmethod
+    @asynccontextmanager
+    async def run(
+        cls, settings: Settings, environment: Environment, random: Callable[[int], bytes], version: str
+    ) -> AsyncIterator[Node]:
+        """A node that runs for as long as the block does.
+
+        Args:
+            settings: what it was told.
+            environment: time and jitter.
+            random: gives that many random bytes, for keys and ids.
+            version: shown in status.
+
+        Raises:
+            PeersDBError: it cannot start; the message says why.
+        """
+        if settings.store:
+            try:
+                parse_address(settings.store)
+            except InvalidCID as error:
+                raise SettingsError(f"flag -store: {error}") from error
+        repo = Repo(settings.repo_dir, random)
+        try:
+            node = cls(settings, repo, environment, version)
+            await node.replication.load()
+            await node.membership.load()
+            node.check_store()
+            async with node.host.run(settings.ipfs_host, settings.ipfs_port), trio.open_nursery() as nursery:
+                nursery.start_soon(node._links.run)
+                nursery.start_soon(node.replication.run)
+                await node._create_store(random)
+                nursery.start_soon(node.membership.run)
+                nursery.start_soon(node.contributions.run)
+                if node._benchmark is not None:
+                    nursery.start_soon(node._benchmark.run)
+                log.info("listening", addresses=node.membership.addresses, region=settings.region, root=settings.root)
+                yield node
+                nursery.cancel_scope.cancel()
+        finally:
+            repo.close()
+
+    def check_store(self) -> None:
+        """Refuses to run on a repo that holds another log than the one that was asked for.
+
+        Raises:
+            SettingsError: it does.
+        """
+        state = self.replication.state
+        if state is not None and self.settings.store not in ("", state.address):
+            raise SettingsError(
+                f"flag -store: {self.settings.repo_dir} holds {state.address} and not {self.settings.store}: "
+                "leave the flag out, or start on a new -repo"
+            )
+
+    async def _create_store(self, random: Callable[[int], bytes]) -> None:
+        """A root's first start: its bootstrap peers are asked for a log before a new one is made."""
+        if not self.settings.root or self.settings.store or self.replication.state is not None:
+            return
+        if self.settings.bootstrap:
+            with trio.move_on_after(ROOT_ASKS):
+                if await self.membership.try_bootstrap():
+                    await self.replication.has_store.wait()
+        if self.replication.state is None:
+            manifest = contributions_manifest(random(16).hex())
+            await self.replication.create(manifest)
+            log.info("made a new contributions store", address=manifest.address)
+
+    # --- what the interfaces ask ---------------------------------------------------------------------
+
+    def ready(self) -> str:
+        """Empty when the node is ready, else why not."""
+        return self.replication.ready
+
+    async def connect(self, address: str) -> None:
+        """Connects to a multiaddr that ends in ``/p2p/<peer id>``.
+
+        Raises:
+            BadRequest, PeerUnreachable: see `Host.dial`.
+        """
+        await self.host.dial(address)
+
+    async def status(self) -> dict[str, Any]:
+        """What ``GET /peersdb/status`` answers."""
+        state = self.replication.state
+        wanted, pinned = await self._pins.counts()
+        times = self._process.cpu_times()
+        return {
+            "peerId": self.host.peer_id,
+            "version": self._version,
+            "region": self.settings.region,
+            "root": self.settings.root,
+            "fullReplica": self.settings.full_replica,
+            "storeAddress": state.address if state else None,
+            "ready": not self.ready(),
+            "entries": state.fingerprint.count if state else 0,
+            "heads": len(await self._log.heads()),
+            "fingerprint": self.replication.state_fingerprint.hex,
+            "addrs": self.membership.addresses,
+            "peers": [self._peer(peer) for peer in self.host.connected],
+            "pins": {"wanted": wanted, "pinned": pinned},
+            "process": {
+                "pid": os.getpid(),
+                "uptimeSeconds": round((self._environment.now_ns() - self._started) / 1e9, 3),
+                "memBytes": self._process.memory_info().rss,
+                "cpuSeconds": round(times.user + times.system, 3),
+            },
+        }
+
+    def benchmark(self) -> dict[str, Any] | None:
+        """This node's own benchmark, or None when it records none."""
+        return self._benchmark.result() if self._benchmark else None
+
+    async def benchmarks(self) -> list[dict[str, Any]]:
+        """The benchmarks of all connected peers that record one, then this node's own.
+
+        Raises:
+            NotEnabled: this node records none.
+        """
+        if self._benchmark is None:
+            raise NotEnabled("Benchmark is not enabled, use -benchmark to do so")
+        found: list[dict[str, Any]] = []
+        limit = trio.CapacityLimiter(ASK_AT_ONCE)
+
+        async def ask(peer: str) -> None:
+            async with limit:
+                try:
+                    answer = decode_benchmark(await ask_benchmark(self.host, peer))
+                except PeersDBError as error:
+                    log.warning("a peer's benchmark is missing", peer=peer, error=str(error))
+                else:
+                    found += answer
+
+        async with trio.open_nursery() as nursery:
+            for peer in self.host.connected:
+                nursery.start_soon(ask, peer)
+        return [*found, self._benchmark.result()]
+
+    def _peer(self, peer: str) -> dict[str, Any]:
+        record = self.membership.record(peer)
+        return {"peerId": peer, "region": record.region if record else "", "root": bool(record and record.root)}
+
+    # --- what the parts tell -------------------------------------------------------------------------
+
+    def _accepted(self, entries: Sequence[Entry]) -> None:
+        if self._benchmark is not None:
+            self._benchmark.arrived(entries)
+        self.contributions.wake()
+
+    def _on_store(self, state: LogState) -> None:
+        # The validations store of the original is private; its table is named after the log.
+        self._repo.write_config(state.address, f"{state.address}/validations")
+
+    def write_benchmark(self) -> None:
+        """Writes ``<repo>_benchmark``, as the original does at its end."""
+        if self._benchmark is not None:
+            self._repo.write_benchmark(self._benchmark.encoded())

@@ -1,0 +1,372 @@
+"""Replication of the log: hello, push, anti-entropy.
+
+Entries are pushed on open streams as they are written or arrive; a push may be lost. Anti-entropy is the
+truth: each side says how much it has (count and fingerprint of the set); where that differs, they exchange
+version vectors and send each other the gaps, oldest first, a few batches ahead of the acknowledgements.
+
+A round, as seen by the one who asks::
+
+    we   Vector       what we have of each writer
+    peer Entries ...  what we lack, in batches; we answer each with an Ack
+    peer Heads        what the peer has: the round is over, we have all that it had
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+import trio
+
+from peersdb.core.entry import Entry
+from peersdb.core.manifest import Manifest, decode_manifest
+from peersdb.core.reconcile import EMPTY, Fingerprint, VersionVector, gaps
+from peersdb.core.wire import (
+    MAX_WRITERS,
+    Ack,
+    Entries,
+    Heads,
+    Hello,
+    Members,
+    Message,
+    Vector,
+    WriterAnswer,
+    WriterQuery,
+)
+from peersdb.errors import InvalidBlock, InvalidEntry, InvalidMessage, InvalidRecord, PeersDBError
+from peersdb.net.host import Host
+from peersdb.net.sync import SyncLinks
+from peersdb.service.arrivals import Arrivals
+from peersdb.service.environment import Environment
+from peersdb.service.members import Membership
+from peersdb.service.session import BATCH_BYTES, BATCH_ENTRIES, Session
+from peersdb.store.log import LogState, LogStore
+
+log = structlog.get_logger("replication")
+
+#: Batches on the way that are not acknowledged yet: a long link stays full, a slow disk is not flooded.
+WINDOW = 4
+#: So often a node says what it has (seconds, with jitter), so that a lost push is noticed.
+DIGEST_INTERVAL = 30.0
+#: After a difference was seen, wait so long (seconds) before asking: pushes on the way settle most of them.
+SETTLE = 1.0
+#: Wrong entries or records from one peer until it is disconnected.
+MAX_FAULTS = 16
+
+
+class Replication:
+    """Keeps this node's log in step with its peers'.
+
+    Attributes:
+        state: the log's address and fingerprint, or None while this node has no log.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        links: SyncLinks,
+        store: LogStore,
+        arrivals: Arrivals,
+        membership: Membership,
+        environment: Environment,
+        only_store: str,
+        on_store: Callable[[LogState], None],
+        on_peer: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Takes over the links; `run` must live for them to work.
+
+        Args:
+            only_store: the one address this node may hold, or empty for any.
+            on_store: called when this node has a log (again, or another one).
+            on_peer: called when a peer turned out to hold the same log.
+        """
+        self._host, self._links, self._store, self._arrivals = host, links, store, arrivals
+        self._membership, self._environment = membership, environment
+        self._only_store, self._on_store, self._on_peer = only_store, on_store, on_peer
+        self._sessions: dict[str, Session] = {}
+        self._nursery: trio.Nursery | None = None
+        self.state: LogState | None = None
+        self.has_store = trio.Event()
+        links.on_open, links.on_close = self._open, self._close
+        links.on_message, links.next_live = self._message, self._next_live
+
+    async def load(self) -> None:
+        """Reads which log this node holds; nothing of its entries."""
+        self._set_state(await self._store.state())
+
+    async def run(self) -> None:
+        """Says from time to time what this node has; ends when cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            while True:
+                await trio.sleep(self._environment.jitter(DIGEST_INTERVAL))
+                for peer, session in self._sessions.items():
+                    if session.agreed:
+                        self._links.send(peer, self._heads())
+
+    async def create(self, manifest: Manifest) -> None:
+        """Makes a new, empty log: a root's first start. What it is the only member of, it is in sync with."""
+        await self._store.create(manifest)
+        await self._store.mark_synced()
+        await self._changed_store()
+
+    @property
+    def ready(self) -> str:
+        """Empty when this node has a log and has once been in sync with a member; else why it is not ready."""
+        if self.state is None:
+            return "no contributions store yet: waiting for a member to connect to"
+        if not self.state.synced:
+            return "catching up: not yet in sync with any member"
+        return ""
+
+    def publish(self, entries: Sequence[Entry], fingerprint: Fingerprint, source: str | None = None) -> None:
+        """Pushes entries that are in the log now to all peers but the one they came from."""
+        self._set_fingerprint(fingerprint)
+        for peer, session in self._sessions.items():
+            if peer != source and session.agreed:
+                session.push(entries)
+                self._links.wake(peer)
+
+    # --- sessions ----------------------------------------------------------------------------------
+
+    async def _open(self, peer: str) -> None:
+        old = self._sessions.get(peer)
+        session = self._sessions[peer] = Session(peer)
+        if old is not None:  # our stream broke; theirs may stand, and they need not say hello again
+            old.scope.cancel()
+            session.agreed = old.agreed
+        self._links.send(peer, self._hello())
+        self._membership.greet(peer)
+        self._membership.wake()
+
+    def _close(self, peer: str) -> None:
+        session = self._sessions.pop(peer, None)
+        if session is not None:
+            session.scope.cancel()
+        self._membership.wake()
+
+    def _hello(self) -> Hello:
+        state = self.state
+        record = self._membership.own_record.data
+        if state is None:
+            return Hello(1, None, b"", b"", 0, EMPTY.to_bytes(), record)
+        return Hello(
+            1, state.address, state.manifest, state.access, state.fingerprint.count, state.fingerprint.to_bytes(), record
+        )
+
+    def _heads(self) -> Heads:
+        fingerprint = self.state.fingerprint if self.state else EMPTY
+        return Heads(fingerprint.count, fingerprint.to_bytes())
+
+    async def _next_live(self, peer: str) -> Message | None:
+        session = self._sessions.get(peer)
+        if session is None or not session.agreed:
+            return None
+        batch, overflowed = session.take()
+        if overflowed:
+            return self._heads()  # some pushes were dropped: let the peer find out what it lacks
+        if not batch:
+            return None
+        identities = []
+        for hash_ in session.new_identities(batch):
+            block = await self._store.known_identity(hash_)
+            if block is not None:
+                identities.append(block)
+        return Entries(tuple(entry.data for entry in batch), tuple(identities), live=True, seq=0)
+
+    # --- messages ----------------------------------------------------------------------------------
+
+    async def _message(self, peer: str, message: Message) -> None:
+        session = self._sessions.get(peer)
+        if session is None:  # the peer is gone
+            return
+        try:
+            match message:
+                case Hello():
+                    await self._on_hello(session, message)
+                case Members():
+                    await self._membership.learn(peer, message.records)
+                case Vector():
+                    self._on_vector(session, {(key, epoch): seq for key, epoch, seq in message.writers})
+                case Entries():
+                    await self._on_entries(session, message)
+                case Ack():
+                    session.acknowledged(message.seq)
+                    await self._compare(session, message.count, message.fingerprint, ask=False)
+                case Heads():
+                    await self._on_heads(session, message)
+                case WriterQuery():
+                    await self._on_writer_query(peer, message)
+                case WriterAnswer():
+                    log.debug("writer's chain at a peer", peer=peer, epoch=message.epoch, seq=message.seq)
+                case _:
+                    raise InvalidMessage(f"{type(message).__name__} does not belong on a sync stream")
+        except (InvalidEntry, InvalidRecord, InvalidBlock) as error:
+            await self._fault(session, error)
+
+    async def _on_hello(self, session: Session, hello: Hello) -> None:
+        if hello.record:
+            await self._membership.learn(session.peer, [hello.record])
+        if hello.address is None:
+            return
+        if self.state is None or hello.address != self.state.address:
+            if not await self._adopt(hello):
+                theirs, ours = hello.address, self.state.address if self.state else self._only_store
+                log.warning("another cluster's peer, disconnected", peer=session.peer, theirs=theirs, ours=ours)
+                await self._host.disconnect(session.peer)
+                return
+        if not session.agreed:
+            session.agreed = True
+            await self._on_peer()
+        session.asked = session.differs = False  # the stream that would have brought the answer is gone
+        await self._compare(session, hello.count, hello.fingerprint, ask=True)
+
+    async def _adopt(self, hello: Hello) -> bool:
+        """Takes over the peer's log where this node has none, or an empty one that has to give way."""
+        address = hello.address or ""
+        if self._only_store and address != self._only_store:
+            return False
+        if self.state is not None:
+            # Roots that were started at once each made a log: the empty one yields, of two empty ones the
+            # higher address, so that both sides decide alike.
+            if self.state.fingerprint.count or self._only_store:
+                return False
+            if hello.count == 0 and self.state.address < address:
+                return False
+        manifest = decode_manifest(hello.manifest, hello.access)
+        if manifest.address != address:
+            raise InvalidBlock(f"the manifest sent for {address} is that of {manifest.address}")
+        await self._store.create(manifest, replace_empty=True)
+        await self._changed_store()
+        log.info("holds the cluster's log", address=address)
+        return True
+
+    async def _on_heads(self, session: Session, heads: Heads) -> None:
+        if session.asked:
+            session.asked = False
+            await self._mark_synced()
+        await self._compare(session, heads.count, heads.fingerprint, ask=True)
+
+    async def _compare(self, session: Session, count: int, fingerprint: bytes, *, ask: bool) -> None:
+        """Compares what the peer has with what is here, and asks for the difference."""
+        if self.state is None or not session.agreed:
+            return
+        ours = self.state.fingerprint
+        if (count, fingerprint) == (ours.count, ours.to_bytes()):
+            session.differs = False
+            await self._mark_synced()
+        elif ask and not session.differs and self._nursery is not None:
+            session.differs = True
+            delay = 0.0 if not self.state.synced or abs(count - ours.count) > BATCH_ENTRIES else SETTLE
+            self._nursery.start_soon(self._ask, session, delay)
+
+    async def _ask(self, session: Session, delay: float) -> None:
+        with session.scope_for(trio.CancelScope()):
+            await trio.sleep(delay)
+            if session.differs and not session.asked:
+                vector = await self._store.vector()
+                session.asked = True
+                writers = sorted((key, epoch, seq) for (key, epoch), seq in vector.items())
+                # More writers than one message names: what is left out is sent again and known already.
+                self._links.send(session.peer, Vector(tuple(writers[:MAX_WRITERS])))
+            session.differs = False
+
+    def _on_vector(self, session: Session, vector: VersionVector) -> None:
+        session.vector = vector
+        if not session.sending and self._nursery is not None:
+            session.sending = True
+            self._nursery.start_soon(self._send_gaps, session)
+
+    async def _send_gaps(self, session: Session) -> None:
+        """Sends a peer what it lacks, oldest first, `WINDOW` batches ahead of its acknowledgements."""
+        try:
+            with session.scope_for(trio.CancelScope()):
+                while (theirs := session.vector) is not None:
+                    session.vector = None
+                    ours = await self._store.vector()
+                    await self._send_batches(session, gaps(theirs, ours))
+                    self._links.send(session.peer, self._heads())
+                    if gaps(ours, theirs) and not session.asked and self._nursery is not None:
+                        session.differs = True
+                        self._nursery.start_soon(self._ask, session, 0.0)
+        except PeersDBError as error:
+            log.warning("sending entries failed", peer=session.peer, code=error.code, error=str(error))
+        finally:
+            session.sending = False
+
+    async def _send_batches(self, session: Session, lacking: list[tuple[str, int, int, int]]) -> None:
+        ids = await self._store.gap_ids(lacking) if lacking else []
+        at = 0
+        while at < len(ids):
+            data, identities = await self._store.entries(ids[at : at + BATCH_ENTRIES])
+            size, taken = 0, 0
+            while taken < len(data) and size + len(data[taken]) <= BATCH_BYTES:
+                size += len(data[taken])
+                taken += 1
+            await session.window(WINDOW)
+            self._links.send(
+                session.peer, Entries(tuple(data[:taken]), tuple(identities), live=False, seq=session.next_batch())
+            )
+            at += taken
+
+    async def _on_entries(self, session: Session, message: Entries) -> None:
+        state = self.state
+        if state is None or not session.agreed:
+            raise InvalidMessage("entries came before the hello")
+        arrived = await self._arrivals.take(session.peer, message, state.address)
+        self._set_fingerprint(arrived.fingerprint or self.state_fingerprint)
+        if arrived.accepted and arrived.fingerprint is not None:
+            self.publish(arrived.accepted, arrived.fingerprint, source=session.peer)
+        if message.live:
+            if arrived.incomplete and not session.asked:
+                session.differs = True
+                await self._ask(session, 0.0)
+        else:
+            fingerprint = self.state_fingerprint
+            self._links.send(session.peer, Ack(message.seq, fingerprint.count, fingerprint.to_bytes()))
+        for error in arrived.faults:
+            await self._fault(session, error)
+
+    async def _on_writer_query(self, peer: str, query: WriterQuery) -> None:
+        vector = await self._store.vector()
+        known = [(epoch, seq) for (key, epoch), seq in vector.items() if key == query.key]
+        epoch, seq = max(known, default=(0, 0))
+        self._links.send(peer, WriterAnswer(query.key, epoch, seq))
+
+    async def _fault(self, session: Session, error: PeersDBError) -> None:
+        session.faults += 1
+        log.warning("a peer sent something wrong", peer=session.peer, code=error.code, error=str(error))
+        if session.faults >= MAX_FAULTS:
+            log.warning("too much was wrong, disconnected", peer=session.peer, faults=session.faults)
+            await self._host.disconnect(session.peer)
+
+    # --- state -------------------------------------------------------------------------------------
+
+    @property
+    def state_fingerprint(self) -> Fingerprint:
+        """The fingerprint of what is in the log."""
+        return self.state.fingerprint if self.state else EMPTY
+
+    async def _changed_store(self) -> None:
+        self._set_state(await self._store.state())
+        for peer in self._sessions:
+            self._links.send(peer, self._hello())
+
+    def _set_state(self, state: LogState | None) -> None:
+        self.state = state
+        if state is not None:
+            self.has_store.set()
+            self._on_store(state)
+
+    def _set_fingerprint(self, fingerprint: Fingerprint) -> None:
+        # Commits may be reported out of order; the count only grows.
+        state = self.state
+        if state is not None and fingerprint.count > state.fingerprint.count:
+            self.state = LogState(state.address, state.manifest, state.access, fingerprint, state.synced)
+
+    async def _mark_synced(self) -> None:
+        state = self.state
+        if state is not None and not state.synced:
+            self.state = LogState(state.address, state.manifest, state.access, state.fingerprint, synced=True)
+            await self._store.mark_synced()

@@ -1,0 +1,233 @@
+"""Typed settings: the flags (in Go's style, as the original has them) and the environment.
+
+This is the only place that reads either. A value comes from, in this order: the flag, the variable
+``PEERSDB_<NAME>``, the original container's variable (``ROOT``, ``ROOTIP``, ``REGION``), the default.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from peersdb.errors import SettingsError
+
+TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
+FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
+
+#: An uploaded file passes through memory as base64 in `post`; larger ones need another way in.
+MAX_BODY_DEFAULT = 64 * 1024 * 1024
+
+
+def _flag(default: Any, text: str, *, group: str, env: str | None = None, arg: str = "") -> Any:
+    """A field of `Settings` with what the help and the parser need to know of it."""
+    return field(default=default, metadata={"text": text, "group": group, "env": env, "arg": arg})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All that a node can be told, typed; the names are the flags' with ``_`` for ``-``."""
+
+    shell: bool = _flag(False, "the interactive shell on this terminal", group="interfaces")
+    http: bool = _flag(False, "the HTTP interface", group="interfaces")
+    http_host: str = _flag(
+        "127.0.0.1", "address the HTTP interface listens on", group="interfaces", arg="IP"
+    )
+    http_port: int = _flag(8080, "port of the HTTP interface", group="interfaces", arg="PORT")
+    cors_origin: str = _flag(
+        "", "answer browsers from this origin (off by default)", group="interfaces", arg="ORIGIN"
+    )
+    max_body: int = _flag(
+        MAX_BODY_DEFAULT, "largest body of a command, in bytes", group="interfaces", arg="BYTES"
+    )
+    ipfs_host: str = _flag("127.0.0.1", "address libp2p listens on", group="network", arg="IP")
+    ipfs_port: int = _flag(4001, "port libp2p listens on (0: any free one)", group="network", arg="PORT")
+    announce: tuple[str, ...] = _flag(
+        (), "multiaddrs that others shall dial, when not the listening ones", group="network", arg="MULTIADDR,..."
+    )
+    bootstrap: tuple[str, ...] = _flag(
+        (),
+        "members to connect to at the start, tried until it works: host[:port] of their HTTP interface "
+        "(port 8080 by default), or a multiaddr",
+        group="network",
+        env="ROOTIP",
+        arg="PEER,...",
+    )
+    root: bool = _flag(
+        False, "this node creates the contributions store, if its bootstrap peers have none", group="data", env="ROOT"
+    )
+    store: str = _flag(
+        "", "address of the one store this node may hold; it then never creates another", group="data", arg="ADDRESS"
+    )
+    repo: str = _flag("peersdb", "directory of this node's data", group="data", arg="DIR")
+    download_dir: str = _flag("~/Downloads/", "where `get` puts files", group="data", arg="DIR")
+    full_replica: bool = _flag(False, "fetch and keep the files of all contributions", group="data")
+    profile: str = _flag(
+        "unixfs-v1-2025", "how files become blocks: unixfs-v1-2025 or unixfs-v0-2015 (CIDv0)", group="data", arg="NAME"
+    )
+    benchmark: bool = _flag(False, "record start-up and replication times, memory and CPU", group="measuring")
+    region: str = _flag("", "this node's region, shown in benchmarks and status", group="measuring", env="REGION", arg="NAME")
+    devlogs: bool = _flag(False, "debug logs", group="logs")
+    log_format: str = _flag("console", "console or json", group="logs", arg="FORMAT")
+    experimental: bool = _flag(True, "taken for the original's sake; nothing depends on it", group="logs")
+
+    @property
+    def repo_dir(self) -> Path:
+        """The repo directory, absolute."""
+        return Path(self.repo).expanduser().absolute()
+
+    @property
+    def download_path(self) -> Path:
+        """The download directory, absolute."""
+        return Path(self.download_dir).expanduser().absolute()
+
+
+class HelpRequested(Exception):  # noqa: N818 - not an error
+    """The user asked for ``-h`` or ``-version``; the message is the text to print."""
+
+
+def parse(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
+    """Reads flags and environment.
+
+    Args:
+        argv: the arguments without the program's name; ``-x``, ``--x``, ``-x=v`` and ``-x v`` all
+            work, but a boolean takes its value by ``=`` alone, as in Go.
+        env: the environment.
+
+    Raises:
+        SettingsError: an unknown flag, a missing or a bad value; the message names it.
+        HelpRequested: for ``-h``, ``-help``, ``-version``.
+    """
+    by_name = {f.name.replace("_", "-"): f for f in fields(Settings)}
+    given: dict[str, Any] = {}
+    args = list(argv)
+    while args:
+        word = args.pop(0)
+        if not word.startswith("-") or word in {"-", "--"}:
+            raise SettingsError(f"unexpected argument {word!r}: flags start with '-' (see peersdb -help)")
+        name, eq, value = word.lstrip("-").partition("=")
+        if name in {"h", "help"}:
+            raise HelpRequested(usage())
+        if name == "version":
+            from peersdb import __version__  # noqa: PLC0415 - only here
+
+            raise HelpRequested(f"peersdb {__version__}")
+        if name not in by_name:
+            raise SettingsError(f"unknown flag -{name}{_nearest(name, by_name)} (see peersdb -help)")
+        f = by_name[name]
+        if not eq:
+            if f.type == "bool":
+                value = "true"
+            elif not args:
+                raise SettingsError(f"flag -{name} needs a value")
+            else:
+                value = args.pop(0)
+        converted = _convert(f"flag -{name}", f.type, value)
+        if isinstance(converted, tuple):
+            converted = (*given.get(f.name, ()), *converted)
+        given[f.name] = converted
+    for name, f in by_name.items():
+        if f.name in given:
+            continue
+        for variable in ("PEERSDB_" + f.name.upper(), f.metadata["env"]):
+            if variable and env.get(variable, "") != "":
+                given[f.name] = _convert(f"environment variable {variable}", f.type, env[variable])
+                break
+    settings = Settings(**given)
+    _check(settings)
+    return settings
+
+
+def from_process() -> Settings:
+    """The settings of this process: its arguments and its environment."""
+    import sys  # noqa: PLC0415 - only here
+
+    return parse(sys.argv[1:], os.environ)
+
+
+def usage() -> str:
+    """The help text, made from the fields of `Settings`."""
+    lines = [
+        "peersdb - a peer-to-peer database for sharing datasets",
+        "",
+        "  peersdb -root -http -shell                         a first node, with its store",
+        "  peersdb -http -http-port 8081 -ipfs-port 4002 \\",
+        "          -repo peersdb2 -bootstrap 127.0.0.1        a second one, which joins it",
+        "",
+        "Flags (-flag value, -flag=value, or with two dashes; or the variable PEERSDB_<FLAG>):",
+    ]
+    group = ""
+    for f in fields(Settings):
+        if f.metadata["group"] != group:
+            group = f.metadata["group"]
+            lines += ["", f"{group}:"]
+        default = f.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        left = f"-{f.name.replace('_', '-')} {f.metadata['arg']}".rstrip()
+        shown = "" if default in ("", False) else f" (default {str(default).lower() if default is True else default})"
+        lines.append(f"  {left:<26} {f.metadata['text']}{shown}")
+    return "\n".join(lines)
+
+
+def _convert(where: str, kind: Any, text: str) -> Any:
+    if kind == "bool":
+        if text in TRUE:
+            return True
+        if text in FALSE:
+            return False
+        raise SettingsError(f"{where}: {text!r} is neither true nor false")
+    if kind == "int":
+        if not re.fullmatch(r"\d{1,18}", text):
+            raise SettingsError(f"{where}: {text!r} is not a number")
+        return int(text)
+    if kind == "tuple[str, ...]":
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    import difflib  # noqa: PLC0415 - only when a flag is wrong
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean -{close[0]}?" if close else ""
+
+
+def _check(s: Settings) -> None:
+    for name, port, low in (("http-port", s.http_port, 1), ("ipfs-port", s.ipfs_port, 0)):
+        if not low <= port <= 65535:
+            raise SettingsError(f"flag -{name}: {port} is not a port ({low} to 65535)")
+    if s.http and s.ipfs_port == s.http_port and s.http_host == s.ipfs_host:
+        raise SettingsError(f"flags -http-port and -ipfs-port are both {s.http_port}: they need two ports")
+    for name, host in (("http-host", s.http_host), ("ipfs-host", s.ipfs_host)):
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise SettingsError(f"flag -{name}: {host!r} is not an IP address") from None
+    if s.profile not in {"unixfs-v1-2025", "unixfs-v0-2015"}:
+        raise SettingsError(f"flag -profile: {s.profile!r} is neither unixfs-v1-2025 nor unixfs-v0-2015")
+    if s.log_format not in {"console", "json"}:
+        raise SettingsError(f"flag -log-format: {s.log_format!r} is neither console nor json")
+    if s.max_body < 1024:
+        raise SettingsError("flag -max-body: at least 1024 bytes")
+    for peer in s.bootstrap:
+        if not peer.startswith("/"):
+            split_host_port(peer)
+    if not s.repo:
+        raise SettingsError("flag -repo: needs a directory")
+
+
+def split_host_port(peer: str, default: int = 8080) -> tuple[str, int]:
+    """``host[:port]`` or ``[ipv6][:port]`` as host and port.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]/:\s]+))(?::(\d{1,5}))?", peer)
+    if not match or not 0 < int(match[3] or default) <= 65535:
+        raise SettingsError(f"flag -bootstrap: {peer!r} is neither host[:port] nor a multiaddr")
+    return match[1] or match[2], int(match[3] or default)

@@ -1,0 +1,344 @@
+"""The log's tables: append, join, heads, version vector, gaps, query.
+
+Functions with a connection run inside a transaction of the caller (`Database.write`, `Database.read`);
+`LogStore` gives the same as calls for the services. Entries are kept once their parents are kept, so
+no kept entry has an unknown parent, and a head is an entry that no kept entry names.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from peersdb.core.cid import CID, hash_bytes
+from peersdb.core.clock import Clock
+from peersdb.core.contribution import Contribution
+from peersdb.core.entry import MAX_NEXT, Entry, add_payload, create_entry
+from peersdb.core.identity import Identity, Signer
+from peersdb.core.log import JoinPlan, plan_join
+from peersdb.core.manifest import Manifest
+from peersdb.core.reconcile import EMPTY, Fingerprint, VersionVector
+from peersdb.errors import NoStore
+from peersdb.store.blocks import insert_rows
+from peersdb.store.database import Database
+
+#: In front of the digest in the CID of every entry and identity: CIDv1, dag-cbor, sha2-256, 32 bytes.
+HASH_PREFIX = b"\x01\x71\x12\x20"
+#: Rows a page of `query` holds: about 300 KiB of JSON, some milliseconds of work.
+QUERY_PAGE = 1000
+
+#: A place in the log's order: time, writer's key, digest.
+Cursor = tuple[int, bytes, bytes]
+
+
+@dataclass(frozen=True)
+class LogState:
+    """Which log this node holds and how much of it."""
+
+    address: str
+    manifest: bytes
+    access: bytes
+    fingerprint: Fingerprint
+    synced: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contribution as `query` answers it."""
+
+    path: str
+    contributor: str
+    created: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What a join did: the entries kept, in causal order, those parked, and the fingerprint after it."""
+
+    plan: JoinPlan
+    fingerprint: Fingerprint
+
+
+class LogStore:
+    """The contributions log of this node."""
+
+    def __init__(self, database: Database) -> None:
+        """Nothing is read yet."""
+        self._database = database
+
+    async def state(self) -> LogState | None:
+        """The log's address and fingerprint, or None while this node has no log."""
+        return await self._database.read(read_state)
+
+    async def create(self, manifest: Manifest, *, replace_empty: bool = False) -> None:
+        """Makes this node hold the log of ``manifest``; without effect if it already holds one.
+
+        Args:
+            manifest: with its block and its access controller's.
+            replace_empty: an empty log of another address may be given up for this one.
+        """
+
+        def job(conn: sqlite3.Connection) -> None:
+            if replace_empty:
+                conn.execute("DELETE FROM log WHERE count = 0 AND address <> ?", (manifest.address,))
+            main, access = manifest.blocks
+            insert_rows(conn, manifest.blocks)
+            conn.execute(
+                "INSERT OR IGNORE INTO log (one, address, manifest, access, total) VALUES (1, ?, ?, ?, ?)",
+                (manifest.address, main.data, access.data, EMPTY.to_bytes()),
+            )
+
+        await self._database.write(job, durable=True)
+
+    async def mark_synced(self) -> None:
+        """Remembers for ever that this node was in sync with another member once."""
+        await self._database.write(
+            lambda conn: conn.execute("UPDATE log SET synced = 1 WHERE synced = 0") and None, durable=False
+        )
+
+    async def heads(self) -> list[str]:
+        """The CIDs of the entries without a child."""
+        return await self._database.read(lambda conn: [hash_of(d) for d, _ in _heads(conn)])
+
+    async def vector(self) -> VersionVector:
+        """Per writer and epoch, the seq up to which nothing is missing here."""
+        return await self._database.read(
+            lambda conn: {
+                (key.hex(), epoch): seq
+                for key, epoch, seq in conn.execute("SELECT key, epoch, contiguous FROM writers")
+            }
+        )
+
+    async def gap_ids(self, gaps: Sequence[tuple[str, int, int, int]]) -> array[int]:
+        """Row ids of the entries in the gaps (key, epoch, first, last), oldest first: 8 bytes each."""
+
+        def job(conn: sqlite3.Connection) -> array[int]:
+            conn.execute("PRAGMA query_only=OFF")
+            try:
+                conn.execute("CREATE TEMP TABLE gap (key BLOB, epoch INTEGER, first INTEGER, last INTEGER)")
+                conn.executemany("INSERT INTO gap VALUES (?, ?, ?, ?)", ((bytes.fromhex(k), *rest) for k, *rest in gaps))
+                rows = conn.execute(
+                    "SELECT e.id FROM gap g CROSS JOIN entries e ON e.key = g.key AND e.epoch = g.epoch"
+                    " AND e.seq BETWEEN g.first AND g.last ORDER BY e.time, e.key, e.digest"
+                )
+                found = array("q", (row for (row,) in rows))
+                conn.execute("DROP TABLE gap")
+            finally:
+                conn.execute("PRAGMA query_only=ON")
+            return found
+
+        return await self._database.read(job)
+
+    async def entries(self, ids: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
+        """The blocks of the entries with these row ids, in that order, and their identities' blocks, once each."""
+
+        def job(conn: sqlite3.Connection) -> tuple[list[bytes], list[bytes]]:
+            data, identities = [], {}
+            for row in ids:
+                block, identity = conn.execute("SELECT data, identity FROM entries WHERE id = ?", (row,)).fetchone()
+                data.append(block)
+                if identity not in identities:
+                    identities[identity] = _identity(conn, identity)
+            return data, [block for block in identities.values() if block is not None]
+
+        return await self._database.read(job)
+
+    async def known_identity(self, hash_: str) -> bytes | None:
+        """The identity block of this CID, if it is here."""
+        return await self._database.read(lambda conn: _identity(conn, digest_of(hash_)))
+
+    async def known(self, hashes: Sequence[str]) -> set[str]:
+        """Those of the hashes whose entries are here."""
+        return await self._database.read(lambda conn: {hash_ for hash_ in hashes if _known(conn, digest_of(hash_))})
+
+    async def join(
+        self,
+        entries: Sequence[Entry],
+        identities: Sequence[Identity],
+        extra: Callable[[sqlite3.Connection, Sequence[Entry]], None],
+    ) -> Joined:
+        """Joins checked entries to the log, in one transaction.
+
+        Args:
+            entries: each one checked, signature included.
+            identities: their identities' blocks, checked.
+            extra: what else belongs into the transaction, given the entries that were kept.
+        """
+
+        def job(conn: sqlite3.Connection) -> Joined:
+            state = read_state(conn)
+            if state is None:
+                raise NoStore("this node has no contributions store yet")
+            plan = plan_join(entries, lambda hash_: _known(conn, digest_of(hash_)))
+            for identity in identities:
+                _keep_identity(conn, identity)
+            fingerprint = _keep(conn, plan.accepted, state.fingerprint)
+            extra(conn, plan.accepted)
+            return Joined(plan, fingerprint)
+
+        return await self._database.write(job, durable=False)
+
+    async def append(
+        self,
+        signer: Signer,
+        contribution: Callable[[int, str | None], Contribution],
+        extra: Callable[[sqlite3.Connection, Entry], None],
+    ) -> tuple[Entry, Fingerprint]:
+        """Signs and keeps one entry of this node's own; on the disk when this returns.
+
+        Args:
+            signer: this node's identity.
+            contribution: makes the payload from the next seq and the writer's previous entry.
+            extra: what else belongs into the transaction.
+
+        Raises:
+            NoStore: there is no log to append to yet.
+        """
+
+        def job(conn: sqlite3.Connection) -> tuple[Entry, Fingerprint]:
+            state = read_state(conn)
+            if state is None:
+                raise NoStore("this node has no contributions store yet: connect it to a member, or start it with -root")
+            heads = _heads(conn)[:MAX_NEXT]
+            clock = Clock(signer.key_hex, max((time for _, time in heads), default=0) + 1)
+            seq, previous = _own_last(conn, signer.public_key)
+            entry = create_entry(
+                signer,
+                state.address,
+                add_payload(contribution(seq + 1, previous)),
+                clock,
+                tuple(hash_of(digest) for digest, _ in heads),
+            )
+            _keep_identity(conn, signer.identity)
+            fingerprint = _keep(conn, [entry], state.fingerprint)
+            extra(conn, entry)
+            return entry, fingerprint
+
+        return await self._database.write(job, durable=True)
+
+    async def page(
+        self, after: Cursor | None, limit: int = QUERY_PAGE
+    ) -> tuple[list[Row], Cursor | None]:
+        """One page of contributions in the log's order, and where the next one starts (None: that was all)."""
+
+        def job(conn: sqlite3.Connection) -> tuple[list[Row], Cursor | None]:
+            time, key, digest = after or (-1, b"", b"")
+            rows = conn.execute(
+                "SELECT path, contributor, created, time, key, digest FROM entries"
+                " WHERE (time, key, digest) > (?, ?, ?) ORDER BY time, key, digest LIMIT ?",
+                (time, key, digest, limit),
+            ).fetchall()
+            cursor = (rows[-1][3], rows[-1][4], rows[-1][5]) if len(rows) == limit else None
+            return [Row(*row[:3]) for row in rows], cursor
+
+        return await self._database.read(job)
+
+    async def contributor_of(self, path: str) -> str | None:
+        """The peer id of somebody who contributed this path."""
+
+        def job(conn: sqlite3.Connection) -> str | None:
+            row = conn.execute("SELECT contributor FROM entries WHERE path = ? LIMIT 1", (path,)).fetchone()
+            return row[0] if row else None
+
+        return await self._database.read(job)
+
+
+def read_state(conn: sqlite3.Connection) -> LogState | None:
+    """The log's row, if there is one."""
+    row = conn.execute("SELECT address, manifest, access, count, total, synced FROM log").fetchone()
+    if row is None:
+        return None
+    address, manifest, access, count, total, synced = row
+    return LogState(address, manifest, access, Fingerprint(count, int.from_bytes(total, "big")), bool(synced))
+
+
+def digest_of(hash_: str) -> bytes:
+    """The sha2-256 digest in an entry's CID."""
+    return hash_bytes(hash_)[4:]
+
+
+def hash_of(digest: bytes) -> str:
+    """The CID of the entry (or identity) with this digest."""
+    return str(CID.from_bytes(HASH_PREFIX + digest))
+
+
+def _keep(conn: sqlite3.Connection, entries: Sequence[Entry], fingerprint: Fingerprint) -> Fingerprint:
+    """Inserts entries whose parents are all here; heads, version vector and fingerprint follow."""
+    if not entries:
+        return fingerprint
+    rows, parents, writers = [], set(), {}
+    for entry in entries:
+        c = entry.contribution
+        digest, key = digest_of(entry.hash), bytes.fromhex(entry.key)
+        rows.append(
+            (
+                digest, entry.clock.time, key, c.epoch, c.seq, c.path, c.contributor, entry.payload["value"]["creationTS"],
+                c.name, c.size, digest_of(entry.identity), entry.data,
+            )
+        )  # fmt: skip
+        parents.update(digest_of(parent) for parent in entry.next)
+        writers[key, c.epoch] = max(c.seq, writers.get((key, c.epoch), 0))
+        fingerprint = fingerprint.add(entry.hash)
+    conn.executemany(
+        "INSERT INTO entries (digest, time, key, epoch, seq, path, contributor, created, name, size, identity, data)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+    conn.executemany("DELETE FROM heads WHERE digest = ?", [(parent,) for parent in parents])
+    conn.executemany("INSERT INTO heads VALUES (?, ?)", [row[:2] for row in rows if row[0] not in parents])
+    for (key, epoch), last in writers.items():
+        _advance(conn, key, epoch, last)
+    conn.execute("UPDATE log SET count = ?, total = ?", (fingerprint.count, fingerprint.to_bytes()))
+    return fingerprint
+
+
+def _advance(conn: sqlite3.Connection, key: bytes, epoch: int, last: int) -> None:
+    """Moves a writer's contiguous seq over what is now here."""
+    row = conn.execute("SELECT contiguous, last FROM writers WHERE key = ? AND epoch = ?", (key, epoch)).fetchone()
+    start, known_last = row or (0, 0)
+    contiguous = start
+    for (seq,) in _seqs(conn, key, epoch, start):
+        if seq > contiguous + 1:
+            break
+        contiguous = max(contiguous, seq)
+    conn.execute(
+        "INSERT INTO writers VALUES (?, ?, ?, ?) ON CONFLICT (key, epoch)"
+        " DO UPDATE SET contiguous = excluded.contiguous, last = excluded.last",
+        (key, epoch, contiguous, max(last, known_last)),
+    )
+
+
+def _seqs(conn: sqlite3.Connection, key: bytes, epoch: int, after: int) -> Iterator[tuple[int]]:
+    return conn.execute(
+        "SELECT seq FROM entries WHERE key = ? AND epoch = ? AND seq > ? ORDER BY seq", (key, epoch, after)
+    )
+
+
+def _heads(conn: sqlite3.Connection) -> list[tuple[bytes, int]]:
+    """Digest and time of the heads, newest first."""
+    return conn.execute("SELECT digest, time FROM heads ORDER BY time DESC, digest").fetchall()
+
+
+def _known(conn: sqlite3.Connection, digest: bytes) -> bool:
+    return conn.execute("SELECT 1 FROM entries WHERE digest = ?", (digest,)).fetchone() is not None
+
+
+def _own_last(conn: sqlite3.Connection, key: bytes) -> tuple[int, str | None]:
+    row = conn.execute(
+        "SELECT seq, digest FROM entries WHERE key = ? AND epoch = 0 ORDER BY seq DESC LIMIT 1", (key,)
+    ).fetchone()
+    return (row[0], hash_of(row[1])) if row else (0, None)
+
+
+def _identity(conn: sqlite3.Connection, digest: bytes) -> bytes | None:
+    row = conn.execute("SELECT data FROM identities WHERE digest = ?", (digest,)).fetchone()
+    return row[0] if row else None
+
+
+def _keep_identity(conn: sqlite3.Connection, identity: Identity) -> None:
+    conn.execute(
+        "INSERT OR IGNORE INTO identities (digest, data) VALUES (?, ?)", (digest_of(identity.hash), identity.bytes)
+    )
+

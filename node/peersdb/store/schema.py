@@ -1,0 +1,77 @@
+"""The tables of one node, in one place, and their version.
+
+A format change raises `VERSION` and brings a migration; a database of another version is refused.
+"""
+
+VERSION = 1
+
+SCHEMA = """
+-- One row: which log this repo holds, and the fingerprint of its set of entries.
+CREATE TABLE log (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    address TEXT NOT NULL,
+    manifest BLOB NOT NULL,
+    access BLOB NOT NULL,
+    count INTEGER NOT NULL DEFAULT 0,
+    total BLOB NOT NULL,               -- sum of the entries' hashes mod 2^256, 32 bytes big-endian
+    synced INTEGER NOT NULL DEFAULT 0  -- 1 once this node was in sync with another member
+);
+
+-- The entries, as signed (data) and as asked for. `digest` is the sha2-256 in the entry's CID.
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    time INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    contributor TEXT NOT NULL,
+    created TEXT NOT NULL,
+    name TEXT,
+    size INTEGER,
+    identity BLOB NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE INDEX entries_order ON entries (time, key, digest);
+CREATE INDEX entries_writer ON entries (key, epoch, seq);
+CREATE INDEX entries_path ON entries (path);
+
+-- Entries without a known child.
+CREATE TABLE heads (digest BLOB PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
+
+-- Version vector: per writer and epoch, the last seq up to which nothing is missing.
+CREATE TABLE writers (
+    key BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    contiguous INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (key, epoch)
+) WITHOUT ROWID;
+
+CREATE TABLE identities (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+
+-- Blocks up to 16 KiB; larger ones are files. Keyed by digest, so that CIDv0 and CIDv1 share them.
+CREATE TABLE blocks (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+
+-- Contributions whose files this node keeps (pinned) or still has to fetch (wanted).
+CREATE TABLE pins (
+    path TEXT PRIMARY KEY,
+    pinned INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_try INTEGER NOT NULL DEFAULT 0   -- Unix time, seconds
+) WITHOUT ROWID;
+CREATE INDEX pins_wanted ON pins (next_try) WHERE pinned = 0;
+
+-- This node's validation records: the original's document, and who decided it.
+CREATE TABLE validations (
+    path TEXT PRIMARY KEY,
+    valid INTEGER NOT NULL,
+    votes INTEGER NOT NULL,   -- 0: decided by this node itself
+    validator TEXT NOT NULL,
+    decided INTEGER NOT NULL  -- Unix time, nanoseconds
+) WITHOUT ROWID;
+
+-- Members this node has heard of, by their own signed address records.
+CREATE TABLE members (peer TEXT PRIMARY KEY, seq INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
+"""
