@@ -13,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from . import cluster as manifests
-from .documents import load
-from .errors import ManifestError, OperatorError, UsageError
+from peersdb_operator import cluster as manifests
+from peersdb_operator.documents import load
+from peersdb_operator.errors import ManifestError, OperatorError, UsageError
 
 _EXAMPLES = """\
 examples:
@@ -68,7 +68,7 @@ def _prefixed(error: OperatorError) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="peersdb-operator",
-        description="One PeersDBCluster manifest: check it, build Kubernetes objects of it, or run it on this machine.",
+        description="One PeersDBCluster manifest: check it, make Kubernetes objects of it, or run it here.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -76,13 +76,19 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="say every fault of a manifest, with its place")
     _manifest_option(check)
-    check.add_argument("--was", type=Path, metavar="OLD", help="the manifest in force: refuse changes that are not allowed")
+    check.add_argument(
+        "--was", type=Path, metavar="OLD", help="the manifest in force: refuse changes that are not allowed"
+    )
     check.set_defaults(run=_check)
 
     build = commands.add_parser("build", help="print the Kubernetes objects that a manifest means")
     _manifest_option(build)
-    build.add_argument("-o", "--output", choices=["yaml", "json"], default="yaml", help="format (default: yaml)")
-    build.add_argument("--store", metavar="ADDRESS", help="address of the contributions store, if it exists already")
+    build.add_argument(
+        "-o", "--output", choices=["yaml", "json"], default="yaml", help="format (default: yaml)"
+    )
+    build.add_argument(
+        "--store", metavar="ADDRESS", help="address of the contributions store, if it exists already"
+    )
     build.set_defaults(run=_build)
 
     local = commands.add_parser("local", help="run a manifest as processes of this machine")
@@ -98,21 +104,37 @@ def _parser() -> argparse.ArgumentParser:
 def _local_commands(commands: Any) -> None:
     up = commands.add_parser("up", help="make this machine what the manifest says; returns when all is ready")
     _manifest_option(up)
-    up.add_argument("--dir", type=Path, metavar="DIR", help="where the cluster keeps all (default: below ~/.local/state/peersdb)")
+    up.add_argument(
+        "--dir",
+        type=Path,
+        metavar="DIR",
+        help="where the cluster keeps all (default: below ~/.local/state/peersdb)",
+    )
     up.add_argument("--foreground", action="store_true", help="stay, and end the cluster on Ctrl-C")
-    up.add_argument("--node-command", metavar="COMMAND", default="", help="the node's program (default: the installed peersdb)")
+    up.add_argument(
+        "--node-command",
+        metavar="COMMAND",
+        default="",
+        help="the node's program (default: the installed peersdb)",
+    )
     _timeout_option(up)
     up.set_defaults(run=_up)
 
     status = commands.add_parser("status", help="how the cluster and its members stand")
     _cluster_options(status)
     status.add_argument(
-        "-o", "--output", choices=["table", "wide", "json", "yaml"], default="table", help="format (default: table)"
+        "-o",
+        "--output",
+        choices=["table", "wide", "json", "yaml"],
+        default="table",
+        help="format (default: table)",
     )
     status.set_defaults(run=_status)
 
     scale = commands.add_parser("scale", help="other numbers of peers until the next `up`; data is kept")
-    scale.add_argument("replicas", nargs="+", type=_region_count, metavar="REGION=N", help="so many peers in a region")
+    scale.add_argument(
+        "replicas", nargs="+", type=_region_count, metavar="REGION=N", help="so many peers in a region"
+    )
     _cluster_options(scale)
     _timeout_option(scale)
     scale.set_defaults(run=_scale)
@@ -135,12 +157,16 @@ def _manifest_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _cluster_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dir", type=Path, metavar="DIR", help="the cluster's directory, if `up` was given one")
+    parser.add_argument(
+        "--dir", type=Path, metavar="DIR", help="the cluster's directory, if `up` was given one"
+    )
     parser.add_argument("--cluster", metavar="NAME", help="the cluster's name (default: the only one)")
 
 
 def _timeout_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", type=_seconds, default=120.0, metavar="S", help="seconds to wait (default: 120)")
+    parser.add_argument(
+        "--timeout", type=_seconds, default=120.0, metavar="S", help="seconds to wait (default: 120)"
+    )
 
 
 def _seconds(text: str) -> float:
@@ -162,12 +188,14 @@ def _check(options: argparse.Namespace) -> int:
     if options.was is not None:
         manifests.check_change(cluster, manifests.read(options.was), str(options.filename))
     members = sum(group.replicas for group in cluster.groups)
-    sys.stdout.write(f"{options.filename}: cluster {cluster.name}, {len(cluster.regions)} regions, {members} members: valid\n")
+    sys.stdout.write(
+        f"{options.filename}: valid, {cluster.name} has {len(cluster.regions)} regions, {members} nodes\n"
+    )
     return 0
 
 
 def _build(options: argparse.Namespace) -> int:
-    from . import builders  # noqa: PLC0415 - each command imports what it uses: starting is most of its time
+    from peersdb_operator import builders  # noqa: PLC0415 - each command imports what it uses: starting is most of its time
 
     objects = builders.build(manifests.read(options.filename), options.store)
     if options.output == "json":
@@ -181,7 +209,7 @@ def _build(options: argparse.Namespace) -> int:
 def _up(options: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
 
-    from .local import commands, progress  # noqa: PLC0415
+    from peersdb_operator.local import commands, progress  # noqa: PLC0415
 
     cluster = manifests.read(options.filename)
     try:
@@ -203,7 +231,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from .local import commands  # noqa: PLC0415
+    from peersdb_operator.local import commands  # noqa: PLC0415
 
     view = commands.look(commands.find(options.dir, options.cluster))
     if options.output == "json":
@@ -214,7 +242,7 @@ def _status(options: argparse.Namespace) -> int:
     else:
         from rich.console import Console  # noqa: PLC0415
 
-        from .local import progress  # noqa: PLC0415
+        from peersdb_operator.local import progress  # noqa: PLC0415
 
         progress.print_status(Console(), view, wide=options.output == "wide")
     return 0
@@ -223,16 +251,18 @@ def _status(options: argparse.Namespace) -> int:
 def _scale(options: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
 
-    from .local import commands, progress  # noqa: PLC0415
+    from peersdb_operator.local import commands, progress  # noqa: PLC0415
 
     state = commands.find(options.dir, options.cluster)
-    view = commands.scale(state, dict(options.replicas), timeout=options.timeout, console=Console(stderr=True))
+    view = commands.scale(
+        state, dict(options.replicas), timeout=options.timeout, console=Console(stderr=True)
+    )
     progress.print_status(Console(), view)
     return 0
 
 
 def _logs(options: argparse.Namespace) -> int:
-    from .local import commands  # noqa: PLC0415
+    from peersdb_operator.local import commands  # noqa: PLC0415
 
     def write(text: str) -> None:
         sys.stdout.write(text)
@@ -244,7 +274,7 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    from .local import commands  # noqa: PLC0415
+    from peersdb_operator.local import commands  # noqa: PLC0415
 
     state = commands.find(options.dir, options.cluster)
     killed = commands.down(state, delete_data=options.delete_data)
@@ -254,7 +284,7 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _supervise(options: argparse.Namespace) -> int:
-    from .local import supervisor  # noqa: PLC0415
+    from peersdb_operator.local import supervisor  # noqa: PLC0415
 
     return supervisor.main(options.directory, options.ready)
 

@@ -1,17 +1,19 @@
 """The Kubernetes objects that a cluster means: a pure function to plain dicts, ready for server-side apply.
 
-A StatefulSet, a headless Service and a PodDisruptionBudget for the root and for each region; a client Service, a
-ServiceAccount and, once the store's address is known, a ConfigMap for all. Nothing here depends on the order of
-events: the pod templates change with the manifest only, so the store's address reaches pods by an optional reference.
+A StatefulSet, a headless Service and a PodDisruptionBudget for the root and for each region; a client
+Service, a ServiceAccount and, once the store's address is known, a ConfigMap for all. Nothing here depends on
+the order of
+events: the pod templates change with the manifest only, so the store's address reaches pods by an optional
+    reference.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from . import names
-from .cluster import Cluster, Group
-from .members import node_arguments
+from peersdb_operator import names
+from peersdb_operator.cluster import Cluster, Group
+from peersdb_operator.members import node_arguments
 
 Object = dict[str, Any]
 
@@ -20,7 +22,8 @@ REPO_DIR = f"{DATA_DIR}/repo"
 DOWNLOAD_DIR = f"{DATA_DIR}/downloads/"
 
 DEFAULT_RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
-"""For a group that says nothing: an idle node takes about 115 MB; no CPU limit, which would only add latency."""
+"""For a group that says nothing: an idle node takes about 115 MB; no CPU limit, which would only add
+latency."""
 
 GRACE_SECONDS = 30
 """A node stops within 5 s of SIGTERM; the rest is for a slow disk."""
@@ -46,7 +49,9 @@ def build(cluster: Cluster, store_address: str | None = None) -> list[Object]:
 
 
 def bootstrap_addresses(cluster: Cluster) -> tuple[str, ...]:
-    """Give host:port of each root's HTTP API; pods of a group share one template, so a root finds itself among them."""
+    """Give host:port of each root's HTTP API; pods of a group share one template, so a root finds itself
+    among them.
+    """
     return tuple(
         f"{names.pod_host(cluster, cluster.root, index)}:{cluster.http_port}"
         for index in range(cluster.root.replicas)
@@ -89,7 +94,9 @@ def client_service(cluster: Cluster) -> Object:
 
 
 def headless_service(cluster: Cluster, group: Group) -> Object:
-    """Build the Service that gives each pod of a group its DNS name, before it is ready too: newcomers meet there."""
+    """Build the Service that gives each pod of a group its DNS name, before it is ready too: newcomers meet
+    there.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -154,7 +161,8 @@ def _pod_spec(cluster: Cluster, group: Group) -> Object:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,  # variables of every Service around would only shadow the node's own
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        # The restricted Pod Security standard; no fixed user id, which OpenShift assigns. The image's is not root.
+        # The restricted Pod Security standard; no fixed user id, which OpenShift assigns. The image's is not
+        # root.
         "securityContext": {
             "runAsNonRoot": True,
             "fsGroup": 65532,

@@ -1,7 +1,8 @@
 """A manifest as typed, frozen values; every fault of one that is refused.
 
-``parse`` gives the verdict that an API server with this CRD would give on ``kubectl apply``: defaults, structure,
-unknown fields and CEL rules. One difference is meant: a name is required (``generateName`` makes one in the server).
+``parse`` gives the verdict that an API server with this CRD would give on ``kubectl apply``: defaults,
+structure, unknown fields and CEL rules. One difference is meant: a name is required (``generateName`` makes
+one in the server).
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from . import rules
-from .definition import API_VERSION, KIND, structural_faults, with_defaults
-from .documents import Document, load, render
-from .errors import Fault, ManifestError
+from peersdb_operator import rules
+from peersdb_operator.definition import API_VERSION, KIND, structural_faults, with_defaults
+from peersdb_operator.documents import Document, load, render
+from peersdb_operator.errors import Fault, ManifestError
 
 ROOT_GROUP = "root"
 
@@ -31,7 +32,8 @@ _METADATA_BY_SERVER = frozenset(
         "generation", "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid",
     }
 )  # fmt: skip
-"""Fields of ObjectMeta that a manifest may carry (``kubectl get -o yaml`` writes them) and that mean nothing here."""
+"""Fields of ObjectMeta that a manifest may carry (``kubectl get -o yaml`` writes them) and that mean nothing
+here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Group:
         region: where they run.
         is_root: whether newcomers bootstrap from them.
         replicas: how many.
-        resources: requests and limits by resource as the manifest has them; empty means the builder's default.
+        resources: requests and limits by resource as the manifest has them; empty means the builder's
+            default.
     """
 
     name: str

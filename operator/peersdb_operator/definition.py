@@ -1,15 +1,17 @@
-"""The custom resource definition, and what the API server does with its schema: defaults and structural faults.
+"""The custom resource definition, and what the API server does with its schema: defaults and structural
+faults.
 
-The schema is the CRD's own; nothing of it is repeated here. Beyond JSON Schema, the keywords that a structural schema
-of Kubernetes adds are given their meaning: unknown fields are faults (as under ``fieldValidation=Strict``, what
-kubectl asks for), lists of type ``map`` have unique keys, ``x-kubernetes-int-or-string``.
+The schema is the CRD's own; nothing of it is repeated here. Beyond JSON Schema, the keywords that a
+structural schema of Kubernetes adds are given their meaning: unknown fields are faults (as under
+``fieldValidation=Strict``, what kubectl asks for), lists of type ``map`` have unique keys,
+``x-kubernetes-int-or-string``.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path as FilePath
@@ -20,8 +22,8 @@ from jsonschema import ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, extend
 
-from .documents import Path, render
-from .errors import Fault
+from peersdb_operator.documents import Path, render
+from peersdb_operator.errors import Fault
 
 GROUP = "peersdb.io"
 VERSION = "v1alpha1"
@@ -49,7 +51,8 @@ def schema() -> dict[str, Any]:
 def with_defaults(value: Any, node: dict[str, Any] | None = None) -> Any:
     """Give a copy with the schema's defaults filled in, as the API server does before it validates.
 
-    A null in a field of the schema counts as absent (nothing there is nullable); a default is taken as it stands.
+    A null in a field of the schema counts as absent (nothing there is nullable); a default is taken as it
+    stands.
     """
     node = schema() if node is None else node
     if isinstance(value, dict) and "properties" in node:
@@ -75,7 +78,9 @@ def structural_faults(value: Any) -> list[Fault]:
 
 
 def go_pattern(pattern: str) -> str:
-    r"""Translate the one difference between Go's and Python's syntax that matters: ``$`` before a last newline."""
+    r"""Translate the one difference between Go's and Python's syntax that matters: ``$`` before a last
+    newline.
+    """
     return pattern[:-1] + r"\Z" if pattern.endswith("$") and not pattern.endswith(r"\$") else pattern
 
 
@@ -88,7 +93,8 @@ def _properties(validator: Validator, properties: Any, instance: Any, node: Any)
     for key, child in properties.items():
         if key in instance:
             yield from validator.descend(instance[key], child, path=key, schema_path=key)  # type: ignore[attr-defined]
-    # A schema of metadata speaks of some fields only; the rest of it is ObjectMeta's and judged in cluster.py.
+    # A schema of metadata speaks of some fields only; the rest of it is ObjectMeta's and judged in
+    # cluster.py.
     if "additionalProperties" in node or node is schema()["properties"]["metadata"]:
         return
     for key in instance:
@@ -132,7 +138,7 @@ def _any_of(
     yield from ()
 
 
-_Structural: type[Validator] = extend(
+_Structural: type[Validator] = extend(  # type: ignore[no-untyped-call]  # its stub has no types
     Draft202012Validator,
     {
         "properties": _properties,
@@ -170,7 +176,7 @@ def _unforeseen(value: Any, wanted: Any) -> str:
     return f"{_show(value)} is not allowed here (the schema says {_show(wanted)})"
 
 
-_MESSAGES = {
+_MESSAGES: dict[str, Callable[[Any, Any], str]] = {
     "unknown": lambda _value, wanted: (
         f"unknown field: take it out, or write one of {', '.join(sorted(wanted))}"
     ),

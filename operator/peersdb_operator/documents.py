@@ -1,7 +1,7 @@
 """YAML as kubectl reads it: text in, plain values and the place of each of them out.
 
-PyYAML's own loader takes the last of two equal keys, dates and sexagesimal numbers (``1:30`` is 90), all of which the
-Kubernetes tools refuse or read as strings; hence the values are made from the node graph here.
+PyYAML's own loader takes the last of two equal keys, dates and sexagesimal numbers (``1:30`` is 90), all of
+which the Kubernetes tools refuse or read as strings; hence the values are made from the node graph here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from .errors import Fault, ManifestError
+from peersdb_operator.errors import Fault, ManifestError
 
 MAX_BYTES = 1 << 20
 """Largest manifest in bytes; the API server's own limit for an object is 1.5 MiB."""

@@ -1,7 +1,7 @@
 """The operator's exception tree.
 
-Every error that a user can meet has a class here, with the exit code of the command that ends in it. ``str()`` says
-what happened and what to do::
+Every error that a user can meet has a class here, with the exit code of the command that ends in it.
+``str()`` says what happened and what to do::
 
     OperatorError                                                   1
     ├── ManifestError         the manifest; holds every fault         1
@@ -76,11 +76,11 @@ class LocalError(OperatorError):
     """The cluster cannot be run on this machine."""
 
 
-class NoCluster(LocalError):
+class NoCluster(LocalError):  # noqa: N818 - the tree names what is, as the node's does
     """Nothing was ever started in this directory."""
 
 
-class Busy(LocalError):
+class Busy(LocalError):  # noqa: N818 - likewise
     """Another command is at work on this cluster."""
 
 
@@ -96,5 +96,5 @@ class PortError(LocalError):
     """No port is free."""
 
 
-class NotReady(LocalError):
+class NotReady(LocalError):  # noqa: N818 - likewise
     """The cluster did not become ready, or not in time."""

@@ -1,12 +1,14 @@
-"""Which members a cluster has, and how a node is told who it is: the same list for Kubernetes and for this machine."""
+"""Which members a cluster has, and how a node is told who it is: the same list for Kubernetes and for this
+machine.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import names
-from .cluster import Cluster, Group
+from peersdb_operator import names
+from peersdb_operator.cluster import Cluster, Group
 
 
 @dataclass(frozen=True, slots=True)

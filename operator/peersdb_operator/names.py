@@ -1,12 +1,13 @@
 """All names and labels of what a cluster is made of.
 
-Names join cluster, group and number by ``-``, so that two clusters of one namespace can mean the same name (``a`` with
-region ``b-c``, ``a-b`` with region ``c``): whoever applies the objects has to look at whose they are first.
+Names join cluster, group and number by ``-``, so that two clusters of one namespace can mean the same name
+(``a`` with region ``b-c``, ``a-b`` with region ``c``): whoever applies the objects has to look at whose they
+are first.
 """
 
 from __future__ import annotations
 
-from .cluster import Cluster, Group
+from peersdb_operator.cluster import Cluster, Group
 
 MANAGED_BY = "peersdb-operator"
 

@@ -1,7 +1,7 @@
 """What has to change: desired against observed, as pure functions.
 
-A member's *template* is all that its process was started with and that the manifest decides; a member is restarted
-when, and only when, its template differs. The store's address is no part of it.
+A member's *template* is all that its process was started with and that the manifest decides; a member is
+restarted when, and only when, its template differs. The store's address is no part of it.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Standing:
 def held_back(standings: Mapping[str, Standing], first_root: str, *, store_known: bool) -> dict[str, str]:
     """Say which members may not be started yet, and why.
 
-    The first root makes the store; the other roots and all peers join it. A new peer waits for the roots, but not
-    for one that keeps failing while another is ready; one that ran before waits for nobody, or no member would
-    come back while the roots are down.
+    The first root makes the store; the other roots and all peers join it. A new peer waits for the roots, but
+    not for one that keeps failing while another is ready; one that ran before waits for nobody, or no member
+    would come back while the roots are down.
 
     Args:
         standings: all members that should run.

@@ -1,8 +1,8 @@
 """The CRD's CEL rules in Python: the same verdict, under the same message, at the same path.
 
-Two tables stand here in the order of the CRD: ``RULES`` judge a manifest, ``TRANSITIONS`` a change from one that is in
-force. Each rule is evaluated on the plain values after defaulting, and only if nothing it reads has a wrong type or is
-missing. A test holds tables and CRD together.
+Two tables stand here in the order of the CRD: ``RULES`` judge a manifest, ``TRANSITIONS`` a change from one
+that is in force. Each rule is evaluated on the plain values after defaulting, and only if nothing it reads
+has a wrong type or is missing. A test holds tables and CRD together.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from .documents import Path, render
-from .errors import Fault
+from peersdb_operator.documents import Path, render
+from peersdb_operator.errors import Fault
 
 _SUFFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50}
@@ -39,7 +39,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The twin of one CEL rule over ``oldSelf``: as `Rule`, but ``holds`` takes the new and the old object."""
+    """The twin of one CEL rule over ``oldSelf``: as `Rule`, but ``holds`` takes the new and the old
+    object.
+    """
 
     path: Path
     message: str
@@ -56,7 +58,7 @@ def quantity(text: str) -> Fraction:
     if match is None or match[2] not in {**_SUFFIXES, **_BINARY}:
         raise ValueError(f"{text!r} is not a quantity such as 10Gi")
     factor = 2 ** _BINARY[match[2]] if match[2] in _BINARY else 10 ** _SUFFIXES[match[2]]
-    return Fraction(match[1]) * factor
+    return Fraction(match[1]) * Fraction(factor)
 
 
 def _effective(spec: Any, group: Any, field: str) -> Any:

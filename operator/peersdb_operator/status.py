@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .cluster import Cluster
+from peersdb_operator.cluster import Cluster
 
 MAX_NAMED = 3
 """How many members a message names before it counts the rest."""

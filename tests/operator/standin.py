@@ -1,8 +1,8 @@
 """A stand-in for a node, for the faults that a real one does not make on demand.
 
-It takes a node's flags and serves what a supervisor asks for. Before its flags come ``--faults FILE``: JSON, by the
-last part of the member's directory, read at start: ``crash`` (ends with code 3), ``deaf`` (never ready), ``stubborn``
-(ignores SIGTERM).
+It takes a node's flags and serves what a supervisor asks for. Before its flags come ``--faults FILE``: JSON,
+by the last part of the member's directory, read at start: ``crash`` (ends with code 3), ``deaf`` (never
+ready), ``stubborn`` (ignores SIGTERM).
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def store_of(options, repo):
         kept.write_text(options["store"])
     elif not kept.exists() and options.get("bootstrap"):
         address = options["bootstrap"].split(",")[0]
-        with urllib.request.urlopen(f"http://{address}/peersdb/status", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://{address}/peersdb/status", timeout=5) as answer:
             kept.write_text(json.load(answer)["storeAddress"])
     elif not kept.exists() and options.get("root"):
         kept.write_text("/orbitdb/" + hashlib.sha256(os.urandom(8)).hexdigest())
@@ -41,6 +41,7 @@ def store_of(options, repo):
 
 
 def main():
+    sys.stdout.reconfigure(line_buffering=True)
     fault = ""
     arguments = sys.argv[1:]
     if arguments[0] == "--faults":
@@ -50,9 +51,9 @@ def main():
     options = flags(arguments)
     repo = Path(options["repo"])
     repo.mkdir(parents=True, exist_ok=True)
-    print(f"standin: starts as {Path.cwd().name}", flush=True)
+    sys.stdout.write(f"standin: starts as {Path.cwd().name}" + "\n")
     if fault == "crash":
-        print("standin: the flux capacitor is empty", flush=True)
+        sys.stdout.write("standin: the flux capacitor is empty" + "\n")
         sys.exit(3)
     store = store_of(options, repo)
     ready = fault != "deaf" and store is not None

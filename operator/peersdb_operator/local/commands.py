@@ -12,19 +12,19 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..cluster import Cluster, check_change, from_object
-from ..errors import LocalError, ManifestError, NoCluster, UsageError
-from ..members import of_cluster
-from ..status import Observation, status
-from . import launch
-from .logfile import follow, tail
-from .progress import Progress
-from .state import Desired, StateDir, scaled
+from peersdb_operator.cluster import Cluster, check_change, from_object
+from peersdb_operator.errors import LocalError, ManifestError, NoCluster, UsageError
+from peersdb_operator.local import launch
+from peersdb_operator.local.logfile import follow, tail
+from peersdb_operator.local.progress import Progress
+from peersdb_operator.local.state import Desired, StateDir, scaled
+from peersdb_operator.members import of_cluster
+from peersdb_operator.status import Observation, status
 
 MOST_MEMBERS = 100
 """Members of one machine: an idle node takes about 115 MB, so this is 12 GB."""
 
-_IGNORED = {
+_IGNORED: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "spec.image": lambda spec: "image" in spec,
     "spec.regionLabelKey": lambda spec: "regionLabelKey" in spec,
     "spec.storage": lambda spec: "storage" in spec,
@@ -56,7 +56,9 @@ def find(directory: Path | None, name: str | None) -> StateDir:
         return StateDir(base / name)
     known = [path.parent.name for path in sorted(base.glob("*/cluster.json"))]
     if not known:
-        raise NoCluster("no cluster was started here: start one with `peersdb-operator local up -f FILE`, or give --dir")
+        raise NoCluster(
+            "no cluster was started here: start one with `peersdb-operator local up -f FILE`, or give --dir"
+        )
     if len(known) > 1:
         raise UsageError(f"there are several clusters: say which by --cluster {'|'.join(known)}")
     return StateDir(base / known[0])
@@ -79,7 +81,8 @@ def up(
 ) -> dict[str, Any]:
     """Make the machine what a manifest says, and wait until all is ready.
 
-    Interrupted, it takes back what it did: a cluster that ran is asked to be as before, one that did not is ended.
+    Interrupted, it takes back what it did: a cluster that ran is asked to be as before, one that did not is
+    ended.
 
     Args:
         cluster: the manifest.
@@ -115,7 +118,9 @@ def up(
     return view
 
 
-def scale(state: StateDir, replicas: Mapping[str, int], *, timeout: float, console: Console) -> dict[str, Any]:
+def scale(
+    state: StateDir, replicas: Mapping[str, int], *, timeout: float, console: Console
+) -> dict[str, Any]:
     """Give regions other numbers of replicas until the next `up`; data directories are kept.
 
     Raises:
@@ -138,7 +143,9 @@ def scale(state: StateDir, replicas: Mapping[str, int], *, timeout: float, conso
             raise UsageError("; ".join(str(fault) for fault in error.faults)) from error
         _check_size(cluster)
         if cluster.paused:
-            raise UsageError("spec.paused is true: set it to false and run `peersdb-operator local up -f FILE` first")
+            raise UsageError(
+                "spec.paused is true: set it to false and run `peersdb-operator local up -f FILE` first"
+            )
         after = replace(
             before, generation=before.generation + 1, scale=wanted, applied=scaled(before.manifest, wanted)
         )
@@ -158,7 +165,11 @@ def look(state: StateDir) -> dict[str, Any]:
     memory = state.memory()
     cluster = desired.wanted()
     running = set(launch.running_members(state))
-    reason = "not supervised: `peersdb-operator local up -f FILE` takes it over again" if running else "the cluster is down"
+    reason = (
+        "not supervised: `peersdb-operator local up -f FILE` takes it over again"
+        if running
+        else "the cluster is down"
+    )
     observations = [
         Observation(
             name=member.name,
@@ -167,7 +178,9 @@ def look(state: StateDir) -> dict[str, Any]:
             ready=False,
             moving=False,
             reason=reason,
-            address=f"127.0.0.1:{memory.members[member.name].http_port}" if member.name in memory.members else "",
+            address=f"127.0.0.1:{memory.members[member.name].http_port}"
+            if member.name in memory.members
+            else "",
         )
         for member in of_cluster(cluster)
     ]
@@ -215,14 +228,18 @@ def down(state: StateDir, *, delete_data: bool) -> int:
         killed = launch.stop_all(state)
         left = launch.running_members(state)
         if left:
-            raise LocalError(f"still running: {', '.join(left)}; end them by hand, their ids are in {state.path}/members.json")
+            raise LocalError(
+                f"still running: {', '.join(left)}; end them by hand: {state.path}/members.json has their ids"
+            )
         state.remove_status()
         if delete_data:
             state.delete()
     return len(killed)
 
 
-def logs(state: StateDir, member: str, *, lines: int, following: bool, write: Callable[[str], object]) -> None:
+def logs(
+    state: StateDir, member: str, *, lines: int, following: bool, write: Callable[[str], object]
+) -> None:
     """Write the end of a member's log (or the supervisor's), and what is added to it for as long as asked.
 
     Raises:
@@ -241,18 +258,24 @@ def logs(state: StateDir, member: str, *, lines: int, following: bool, write: Ca
 
 def _existing(state: StateDir) -> StateDir:
     if not state.exists():
-        raise NoCluster(f"no cluster was started in {state.path}: start one with `peersdb-operator local up -f FILE`")
+        raise NoCluster(
+            f"no cluster was started in {state.path}: start one with `peersdb-operator local up -f FILE`"
+        )
     return state
 
 
 def _check_successor(cluster: Cluster, before: Desired, state: StateDir) -> None:
     old = from_object(before.manifest)
     if old.name != cluster.name:
-        raise UsageError(f"{state.path} is the directory of cluster {old.name!r}: give --dir another for {cluster.name!r}")
+        raise UsageError(
+            f"{state.path} is the directory of cluster {old.name!r}: give --dir another for {cluster.name!r}"
+        )
     check_change(cluster, old)
 
 
-def _next(before: Desired | None, cluster: Cluster, written: Mapping[str, Any], command: tuple[str, ...]) -> Desired:
+def _next(
+    before: Desired | None, cluster: Cluster, written: Mapping[str, Any], command: tuple[str, ...]
+) -> Desired:
     """Make what should be of the manifest; the same as before if nothing differs."""
     _check_size(cluster)
     applied = written if not cluster.paused else before.applied if before else None
@@ -264,7 +287,9 @@ def _next(before: Desired | None, cluster: Cluster, written: Mapping[str, Any], 
 def _check_size(cluster: Cluster) -> None:
     count = len(of_cluster(cluster))
     if count > MOST_MEMBERS:
-        raise UsageError(f"{count} members are too many for one machine: at most {MOST_MEMBERS}, use Kubernetes for more")
+        raise UsageError(
+            f"{count} members are too many for one machine: at most {MOST_MEMBERS}, use Kubernetes for more"
+        )
 
 
 def _carry_out(
@@ -282,7 +307,9 @@ def _carry_out(
         raise
 
 
-def _take_back(state: StateDir, before: Desired | None, after: Desired, *, ran: bool, console: Console) -> None:
+def _take_back(
+    state: StateDir, before: Desired | None, after: Desired, *, ran: bool, console: Console
+) -> None:
     """Undo an interrupted change."""
     if ran and before is not None:
         console.print("interrupted: the cluster is asked to be as before")

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import LocalError, NodeCommandError, NotReady
-from ..status import condition
-from . import process
-from .logfile import tail
-from .process import ProcessId
-from .state import StateDir
+from peersdb_operator.errors import LocalError, NodeCommandError, NotReady
+from peersdb_operator.local import process
+from peersdb_operator.local.logfile import tail
+from peersdb_operator.local.process import ProcessId
+from peersdb_operator.local.state import StateDir
+from peersdb_operator.status import condition
 
 GIVE_UP_FAILURES = 3
 """A member that ended so often in a row without having been ready will not come up by itself."""
@@ -40,7 +40,9 @@ def node_command(given: Sequence[str]) -> tuple[str, ...]:
     """
     if not given:
         if importlib.util.find_spec("peersdb") is None:
-            raise NodeCommandError("the node is not installed here: install peersdb, or name it by --node-command")
+            raise NodeCommandError(
+                "the node is not installed here: install peersdb, or name it by --node-command"
+            )
         return (sys.executable, "-m", "peersdb")
     found = shutil.which(given[0])
     if found is None:
@@ -125,8 +127,8 @@ def wait_ready(
         sleep: waits some seconds.
 
     Raises:
-        NotReady: a member does not come up, the time is over or the supervisor ended; with the reason and the end of
-            the log concerned.
+        NotReady: a member does not come up, the time is over or the supervisor ended; with the reason and the
+            end of the log concerned.
     """
     deadline = clock() + timeout
     view: View = {}
@@ -156,15 +158,19 @@ def _leaving(view: View) -> bool:
 def _give_up_on_failures(view: View) -> None:
     for member in view["local"]["members"]:
         if member.get("failures", 0) >= GIVE_UP_FAILURES:
-            raise NotReady(_with_tail(f"{member['name']} does not come up: {member['reason']}", Path(member["log"])))
+            raise NotReady(
+                _with_tail(f"{member['name']} does not come up: {member['reason']}", Path(member["log"]))
+            )
 
 
 def _late(view: View, timeout: float) -> str:
     if not view:
-        return f"the supervisor saw nothing within {timeout:g} s: see its log by `peersdb-operator local logs supervisor`"
+        return f"the supervisor saw nothing in {timeout:g} s; see `peersdb-operator local logs supervisor`"
     if view["local"]["trouble"]:
         return f"not ready after {timeout:g} s: {view['local']['trouble']}"
-    unready = [member for member in view["local"]["members"] if not member.get("ready", member["state"] == "Stopped")]
+    unready = [
+        member for member in view["local"]["members"] if not member.get("ready", member["state"] == "Stopped")
+    ]
     lines = [f"not ready after {timeout:g} s:"]
     lines += [f"  {member['name']}: {member.get('reason') or member['state']}" for member in unready]
     # Members that wait say nothing; the one they wait for does.

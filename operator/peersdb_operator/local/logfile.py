@@ -34,7 +34,8 @@ def last_line(path: Path, most: int = 200) -> str:
 def trim(path: Path) -> bool:
     """Set a log aside if it is too large.
 
-    The node goes on writing to the same file, which is emptied: what it writes between the copy and that is lost.
+    The node goes on writing to the same file, which is emptied: what it writes between the copy and that is
+    lost.
 
     Returns:
         whether it was.

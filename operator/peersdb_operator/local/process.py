@@ -1,7 +1,7 @@
 """Processes of this machine: who one is, whether it lives, how it is started and ended.
 
-A process id alone says nothing, for ids are used again; with the time of its start it names one process for ever.
-Nodes get a session of their own and a file for their output, so that they outlive whoever started them.
+A process id alone says nothing, for ids are used again; with the time of its start it names one process for
+ever. Nodes get a session of their own and a file for their output, so that they outlive whoever started them.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ def holding(paths: Iterable[Path]) -> dict[Path, tuple[ProcessId, tuple[str, ...
     wanted = {str(path): path for path in paths}
     found: dict[Path, tuple[ProcessId, tuple[str, ...]]] = {}
     for pid, line in _command_lines():
-        path = next((wanted[value] for flag, value in pairwise(line) if flag == "-repo" and value in wanted), None)
+        path = next(
+            (wanted[value] for flag, value in pairwise(line) if flag == "-repo" and value in wanted), None
+        )
         process = identify(pid)
         # The leader of the session is the one that was started; its children carry the flag too.
         if path is not None and process is not None and process.alive() and _leads_session(pid):
@@ -155,8 +157,8 @@ def _boot_id() -> str:
 def _look(pid: int) -> tuple[str, bool] | None:
     """Give when a process started, and whether it runs; None if there is none of this id.
 
-    On Linux the start is counted in ticks since boot: the wall clock, which psutil reckons it from, may be set
-    between two looks.
+    On Linux the start is counted in ticks since boot: the wall clock, which psutil reckons it from, may be
+    set between two looks.
     """
     if sys.platform != "linux":
         try:

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ..status import condition
+from peersdb_operator.status import condition
 
 _STYLES = {
     "Ready": "green",
@@ -38,7 +38,9 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -53,41 +55,52 @@ class Progress:
             if self._said.get(member["name"]) != state:
                 self._said[member["name"]] = state
                 reason = member.get("reason", "")
-                self._console.print(Text(f"{member['name']}: {state}{f' ({reason})' if reason else ''}"), soft_wrap=True)
+                self._console.print(
+                    Text(f"{member['name']}: {state}{f' ({reason})' if reason else ''}"), soft_wrap=True
+                )
 
 
 def print_status(console: Console, view: View, *, wide: bool = False) -> None:
     """Print a status for people."""
     status = view["status"]
     title = Text.assemble((view["metadata"]["name"], "bold"), f"  {status['phase']}", f"  {_counts(status)}")
-    console.print(title)
+    console.print(title, soft_wrap=True)
     if status.get("storeAddress"):
         console.print(Text(f"store {status['storeAddress']}"), soft_wrap=True)
     for kind, good in (("Ready", "True"), ("RootAvailable", "True"), ("Paused", "False")):
         found = condition(status, kind)
         if found["status"] != good:
-            console.print(Text(f"{kind}={found['status']} {found['reason']}: {found['message']}"), soft_wrap=True)
+            console.print(
+                Text(f"{kind}={found['status']} {found['reason']}: {found['message']}"), soft_wrap=True
+            )
     if view["local"]["trouble"]:
         console.print(Text(f"trouble: {view['local']['trouble']}"), soft_wrap=True)
     columns = ["MEMBER", "REGION", "STATE", "PID", "HTTP", "P2P", "RESTARTS", "ENTRIES"]
-    table = Table(*columns, *(("REASON", "LOG") if wide else ()), box=None, pad_edge=False, header_style="bold")
-    for member in view["local"]["members"]:
-        if member["state"] == "Stopped" and not wide:
-            continue
-        cells = [
-            Text(member["name"], overflow="fold"),
-            member.get("region", ""),
-            Text(member["state"], style=_STYLES.get(member["state"], "")),
-            _cell(member.get("pid")),
-            member.get("http", ""),
-            member.get("p2p", ""),
-            _cell(member.get("restarts")),
-            _cell(member.get("entries")),
-        ]
-        extra = [Text(member.get("reason", "")), member.get("log", "")] if wide else []
-        table.add_row(*cells, *extra)
-    # A narrow terminal, or none, must not cut an address.
-    console.print(table, soft_wrap=True, width=max(console.width, 110), crop=False)
+    rows = [Text(name, style="bold") for name in (*columns, *(("LOG", "REASON") if wide else ()))]
+    members = [member for member in view["local"]["members"] if wide or member["state"] != "Stopped"]
+    _print_columns(console, [rows, *(_cells(member, wide=wide) for member in members)])
+
+
+def _cells(member: dict[str, Any], *, wide: bool) -> list[Text]:
+    cells = [
+        Text(member["name"]),
+        Text(member.get("region", "-")),
+        Text(member["state"], style=_STYLES.get(member["state"], "")),
+        *(Text(_cell(member.get(key))) for key in ("pid", "http", "p2p", "restarts", "entries")),
+    ]
+    return cells + ([Text(_cell(member.get("log"))), Text(member.get("reason", ""))] if wide else [])
+
+
+def _print_columns(console: Console, rows: list[list[Text]]) -> None:
+    """Print columns as wide as they need: an address that is cut or folded cannot be copied."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = Text()
+        for cell, width in zip(row, widths, strict=True):
+            cell.pad_right(width + 2 - len(cell))
+            line.append_text(cell)
+        line.rstrip()
+        console.print(line, soft_wrap=True)
 
 
 def _counts(status: dict[str, Any]) -> str:

@@ -1,11 +1,11 @@
 """The directory of one local cluster: its files, their formats and locks.
 
-    cluster.json       what should be: manifest, scale, node command, generation     written by the commands
-    members.json       what was started: process, ports and template of each member    written by the supervisor
-    status.json        what is: the resource's status and the members                   written by the supervisor
-    supervisor.json    the supervisor's process;  supervisor.lock, supervisor.log
-    command.lock       held by the command at work
-    members/<name>/    repo, downloads/ and log of one member
+cluster.json       what should be: manifest, scale, node command, generation     written by the commands
+members.json       what was started: process, ports and template of each member    written by the supervisor
+status.json        what is: the resource's status and the members                   written by the supervisor
+supervisor.json    the supervisor's process;  supervisor.lock, supervisor.log
+command.lock       held by the command at work
+members/<name>/    repo, downloads/ and log of one member
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from ..cluster import Cluster, from_object
-from ..errors import Busy, LocalError, NoCluster, StateError
-from .process import ProcessId
+from peersdb_operator.cluster import Cluster, from_object
+from peersdb_operator.errors import Busy, LocalError, NoCluster, StateError
+from peersdb_operator.local.process import ProcessId
 
 _FILES = (
     "cluster.json",
@@ -47,8 +47,8 @@ class Desired:
         manifest: the manifest as given.
         scale: replicas by region that stand in for the manifest's until the next ``up``.
         node_command: the program of a node and what comes before its flags.
-        applied: the manifest (scale included) that is carried out: the one before while the manifest is paused;
-            None if none ever was.
+        applied: the manifest (scale included) that is carried out: the one before while the manifest is
+            paused; None if none ever was.
     """
 
     generation: int
@@ -199,7 +199,9 @@ class StateDir:
         except OSError as error:
             raise _state_error(self.path, error) from error
         if strangers and not (self.path / "cluster.json").exists():
-            raise StateError(f"{self.path} holds other files ({strangers[0]}, ...): give --dir an empty directory")
+            raise StateError(
+                f"{self.path} holds other files ({strangers[0]}, ...): give --dir an empty directory"
+            )
 
     def exists(self) -> bool:
         """Whether a cluster was ever started here."""
@@ -230,7 +232,9 @@ class StateDir:
         """
         value = self._read("cluster.json")
         if value is None:
-            raise NoCluster(f"no cluster was started in {self.path}: start one with `peersdb-operator local up -f FILE`")
+            raise NoCluster(
+                f"no cluster was started in {self.path}: start one with `peersdb-operator local up -f FILE`"
+            )
         try:
             return Desired.from_json(value)
         except (KeyError, TypeError) as error:
@@ -292,7 +296,9 @@ class StateDir:
         Raises:
             Busy: one is at work.
         """
-        with self._lock("command.lock", f"another command is at work on {self.path}: try again when it is done"):
+        with self._lock(
+            "command.lock", f"another command is at work on {self.path}: try again when it is done"
+        ):
             yield
 
     @contextmanager
@@ -335,8 +341,8 @@ class StateDir:
 
     def _damaged(self, name: str) -> LocalError:
         return StateError(
-            f"{self.path / name} is damaged: end the cluster with `peersdb-operator local down`, delete that file"
-            " and start it again; the members' data stays"
+            f"{self.path / name} is damaged: end the cluster with `peersdb-operator local down`, delete that"
+            " file and start it again; the members' data stays"
         )
 
     def _write(self, name: str, value: Mapping[str, Any], *, durable: bool = True) -> None:
@@ -357,7 +363,9 @@ class StateDir:
 
 def _state_error(path: Path, error: OSError) -> StateError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StateError(f"no space left on the disk of {path}: free some, or give --dir a place on another disk")
+        return StateError(
+            f"no space left on the disk of {path}: free some, or give --dir a place on another disk"
+        )
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return StateError(f"{path} cannot be written ({error.strerror}): give --dir a directory of your own")
     return StateError(f"{error.filename or path}: {error.strerror or error}")

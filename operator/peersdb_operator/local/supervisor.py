@@ -1,8 +1,9 @@
 """The supervisor: makes the processes of this machine what ``cluster.json`` says, and keeps them so.
 
-Level-triggered: each tick looks at what runs, compares it with what should, and does what is due; nothing depends on
-how it came to be so. A tick never waits. The supervisor may be killed at any moment: nodes live on, and the next one
-finds them by what it reads in ``members.json`` or, if that was not yet written, by their ``-repo`` flag.
+Level-triggered: each tick looks at what runs, compares it with what should, and does what is due; nothing
+depends on how it came to be so. A tick never waits. The supervisor may be killed at any moment: nodes live
+on, and the next one finds them by what it reads in ``members.json`` or, if that was not yet written, by their
+``-repo`` flag.
 """
 
 from __future__ import annotations
@@ -13,23 +14,21 @@ import logging.handlers
 import os
 import random
 import signal
-import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import plan, status
-from ..cluster import Cluster, from_object
-from ..definition import API_VERSION, KIND
-from ..errors import OperatorError, PortError, StateError
-from ..members import Member, node_arguments, of_cluster
-from . import ports, process, probe
-from .logfile import last_line, trim
-from .process import ProcessId
-from .state import Desired, Memory, Record, StateDir
+from peersdb_operator import plan
+from peersdb_operator.cluster import Cluster, from_object
+from peersdb_operator.errors import OperatorError, PortError, StateError
+from peersdb_operator.local import ports, probe, process
+from peersdb_operator.local.logfile import last_line, trim
+from peersdb_operator.local.node import Node, backoff
+from peersdb_operator.local.state import Desired, Memory, Record, StateDir
+from peersdb_operator.local.view import HOST, view
+from peersdb_operator.members import Member, node_arguments, of_cluster
 
-HOST = "127.0.0.1"
 TICK_SECONDS = 0.1
 """How soon an end or a change is seen; a tick over 100 members reads 100 small files of /proc."""
 
@@ -42,84 +41,7 @@ PROBE_READY_SECONDS = 1.0
 TRIM_SECONDS = 30.0
 """Between two looks at the sizes of the logs."""
 
-BACKOFF_SECONDS = 0.5
-"""Before the first restart; doubled with each that follows, up to the most."""
-
-BACKOFF_MOST_SECONDS = 30.0
-BACKOFF_JITTER = 0.25
-"""Part of a wait that is random, so that members that fell together do not come back together."""
-
 _log = logging.getLogger("peersdb_operator.supervisor")
-
-
-def backoff(failures: int, random_part: float) -> float:
-    """Give the seconds to wait before a restart.
-
-    Args:
-        failures: ends in a row without having been ready between, from 1.
-        random_part: between 0 and 1.
-    """
-    wait = min(BACKOFF_SECONDS * 2.0 ** min(failures - 1, 16), BACKOFF_MOST_SECONDS)
-    return wait * (1 - BACKOFF_JITTER * random_part)
-
-
-@dataclass(slots=True)
-class Node:
-    """One member's process as this supervisor sees it.
-
-    Attributes:
-        record: what is remembered of it.
-        child: the process, if this supervisor started it (an adopted one cannot be waited for).
-        answer: what it last said.
-        asking: the question under way.
-        ask_at: when to ask next, on the monotonic clock, as all times here.
-        stopping: when it was sent SIGTERM.
-        killed: whether SIGKILL followed.
-        start_at: when it may be started again.
-        failures: ends in a row without having been ready between.
-        trouble: why it ended or could not be started.
-    """
-
-    record: Record
-    child: subprocess.Popen[bytes] | None = None
-    answer: probe.Answer | None = None
-    asking: asyncio.Task[probe.Answer] | None = None
-    ask_at: float = 0.0
-    stopping: float | None = None
-    killed: bool = False
-    start_at: float = 0.0
-    failures: int = 0
-    trouble: str = ""
-    held: str = ""
-
-    @property
-    def ready(self) -> bool:
-        """Whether it runs and said that it is ready."""
-        return self.record.process is not None and self.answer is not None and self.answer.ready
-
-    @property
-    def failing(self) -> bool:
-        """Whether it ended by itself and was not ready since."""
-        return self.failures > 0 and not self.ready
-
-    def word(self) -> str:
-        """Say how it stands in one word."""
-        if self.record.process is None:
-            return "BackOff" if self.failures else "Waiting"
-        if self.stopping is not None:
-            return "Stopping"
-        return "Ready" if self.ready else "Starting" if not self.failures else "Retrying"
-
-    def why(self) -> str:
-        """Say why it is not ready."""
-        if self.ready:
-            return ""
-        if self.record.process is None:
-            return self.held or self.trouble or "is about to start"
-        if self.stopping is not None:
-            return "stops"
-        said = self.answer.reason if self.answer else "starts"
-        return f"{said}; before: {self.trouble}" if self.trouble else said
 
 
 @dataclass(slots=True)
@@ -194,7 +116,9 @@ class Supervisor:
         """Give the command line that each member should run by, the store's address left out."""
         if self._cluster is None:
             return {}
-        taken = {port for node in self._nodes.values() for port in (node.record.http_port, node.record.p2p_port)}
+        taken = {
+            port for node in self._nodes.values() for port in (node.record.http_port, node.record.p2p_port)
+        }
         for member in self._members:
             self._give_ports(self._nodes[member.name], taken)
         roots = [member for member in self._members if member.is_root]
@@ -243,7 +167,9 @@ class Supervisor:
                 _log.info("adopted %s, process %d", name, node.record.process.pid)
             else:
                 node.record.process = None
-        lost = {self.state.repo(name): node for name, node in self._nodes.items() if node.record.process is None}
+        lost = {
+            self.state.repo(name): node for name, node in self._nodes.items() if node.record.process is None
+        }
         for path, (found, line) in process.holding(lost).items():
             without_store = line[: line.index("-store")] if "-store" in line else line
             lost[path].record.process, lost[path].record.template = found, without_store
@@ -275,7 +201,13 @@ class Supervisor:
             return
         node.failures = 1 if was_ready else node.failures + 1
         node.record.restarts += 1
-        how = "ended" if code is None else f"ended with code {code}" if code >= 0 else f"was killed by signal {-code}"
+        how = (
+            "ended"
+            if code is None
+            else f"ended with code {code}"
+            if code >= 0
+            else f"was killed by signal {-code}"
+        )
         line = last_line(self.state.log(name))
         node.trouble = f"{how} ({line})" if line else how
         node.start_at = now + backoff(node.failures, self.random.random())
@@ -286,7 +218,9 @@ class Supervisor:
         if running is None:
             return
         if answer.pid is not None and not process.in_session_of(answer.pid, running):
-            answer = probe.Answer(ready=False, reason=f"its port is answered by process {answer.pid}, not by it")
+            answer = probe.Answer(
+                ready=False, reason=f"its port is answered by process {answer.pid}, not by it"
+            )
         if answer.ready and not node.ready:
             node.failures = 0
             node.trouble = ""
@@ -405,7 +339,19 @@ class Supervisor:
 
     def _publish(self, templates: dict[str, tuple[str, ...]]) -> None:
         self._write()
-        value = self._view(templates)
+        value = view(
+            self.state,
+            self._desired.wanted(),
+            self._members,
+            self._nodes,
+            templates,
+            generation=self._desired.generation,
+            store=self._memory.store,
+            supervisor=os.getpid(),
+            trouble=self._complaint,
+            previous=self._published,
+            now=time.time(),
+        )
         if value == self._published:
             return
         try:
@@ -414,71 +360,11 @@ class Supervisor:
         except StateError as error:
             self._complain(str(error))
 
-    def _view(self, templates: dict[str, tuple[str, ...]]) -> dict[str, Any]:
-        wanted = self._desired.wanted()
-        observations = [self._observation(member, templates) for member in self._members]
-        return {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {"name": wanted.name, "generation": self._desired.generation},
-            "status": status.status(
-                wanted,
-                observations,
-                generation=self._desired.generation,
-                store_address=self._memory.store,
-                previous=self._published.get("status", {}),
-                now=time.time(),
-            ),
-            "local": {
-                "directory": str(self.state.path),
-                "supervisor": os.getpid(),
-                "trouble": self._complaint,
-                "members": [self._row(member) for member in self._members]
-                + [self._leaving(name) for name in sorted(self._nodes.keys() - {m.name for m in self._members})],
-            },
-        }
-
-    def _observation(self, member: Member, templates: dict[str, tuple[str, ...]]) -> status.Observation:
-        node = self._nodes[member.name]
-        outdated = node.record.process is not None and node.record.template != templates.get(member.name, ())
-        return status.Observation(
-            name=member.name,
-            group=member.group.name,
-            is_root=member.is_root,
-            ready=node.ready,
-            moving=outdated or node.stopping is not None or (not node.ready and not node.failures),
-            reason=node.why() or ("waits to be restarted" if outdated else ""),
-            address=f"{HOST}:{node.record.http_port}",
-        )
-
-    def _row(self, member: Member) -> dict[str, Any]:
-        node = self._nodes[member.name]
-        answer = node.answer
-        return {
-            "name": member.name,
-            "role": "root" if member.is_root else "peer",
-            "region": member.group.region,
-            "state": node.word(),
-            "reason": node.why(),
-            "ready": node.ready,
-            "pid": node.record.process.pid if node.record.process else None,
-            "http": f"http://{HOST}:{node.record.http_port}",
-            "p2p": f"/ip4/{HOST}/tcp/{node.record.p2p_port}",
-            "restarts": node.record.restarts,
-            "failures": node.failures,
-            "entries": answer.entries if answer else None,
-            "log": str(self.state.log(member.name)),
-        }
-
-    def _leaving(self, name: str) -> dict[str, Any]:
-        """Describe a member that should be no more: gone, or about to go."""
-        node = self._nodes[name]
-        running = node.record.process
-        return {"name": name, "state": "Stopping" if running else "Stopped", "pid": running.pid if running else None}
-
 
 def _http_port(record: Record) -> int:
-    """Give the port that a member's process listens on, which the template says: another may be chosen already."""
+    """Give the port that a member's process listens on, which the template says: another may be chosen
+    already.
+    """
     template = record.template
     return int(template[template.index("-http-port") + 1]) if "-http-port" in template else record.http_port
 
@@ -502,7 +388,8 @@ def main(directory: Path, ready: int | None = None) -> int:
 
     Args:
         directory: the cluster's.
-        ready: a pipe that ``ok`` is written to once this is the only supervisor; the reader sees it end otherwise.
+        ready: a pipe that ``ok`` is written to once this is the only supervisor; the reader sees it end
+            otherwise.
     """
     state = StateDir(directory)
     handler = logging.handlers.RotatingFileHandler(state.supervisor_log, maxBytes=1 << 20, backupCount=1)
@@ -512,7 +399,7 @@ def main(directory: Path, ready: int | None = None) -> int:
         with state.lock_supervisor():
             asyncio.run(_main(state, ready))
     except OperatorError as error:
-        _log.error("%s", error)  # noqa: TRY400 - an error of the user's, told in one line
+        _log.error("%s", error)
         return error.exit_code
     except Exception:
         _log.exception("the supervisor failed; the nodes go on")
