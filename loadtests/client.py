@@ -28,7 +28,7 @@ class NodeClient:
     """Sends commands to one node."""
 
     def __init__(self, node: Node, session: Session) -> None:
-        """Use a session whose base address is the node's."""
+        """Use a session; ``node`` may be changed between commands, connections to all of them are kept."""
         self.node = node
         self._session = session
 
@@ -53,7 +53,12 @@ class NodeClient:
         body = {"method": {"argcnt": len(args), "cmd": kind}, "args": list(args), **extra}
         context = {"kind": kind, "node": self.node, "late": late, "bytes": size}
         with self._session.request(
-            "POST", "/peersdb/command", name=kind, json=body, context=context, catch_response=True
+            "POST",
+            f"{self.node.url}/peersdb/command",
+            name=kind,
+            json=body,
+            context=context,
+            catch_response=True,
         ) as response:
             if response.status_code != 200:
                 if response.status_code:  # 0: no answer at all, and locust has its own exception for it

@@ -25,7 +25,6 @@ class Evaluation(NodeUser):
         """Work on one node, always the same."""
         super().__init__(environment)
         self.node = contributor(self.run_.nodes)
-        self.client.base_url = self.node.url
         self.api.node = self.node
 
     @task(tag="evaluation")

@@ -32,7 +32,7 @@ from loadtests.results import ResultsWriter, RunDescription, prepare
 from loadtests.sampler import Sampler
 from loadtests.samples import JOIN, REPLICATION, Sample
 from loadtests.targets import Node
-from loadtests.workload import Dataset, Payload, Payloads, default_directory, read_dataset
+from loadtests.workload import Dataset, Payload, Payloads, default_dataset, read_dataset
 
 log = logging.getLogger("loadtests")
 
@@ -229,7 +229,7 @@ class Run:
             command=command_line(),
             nodes=[asdict(node) for node in self.nodes],
             dataset={
-                "name": self.dataset.root.resolve().name,
+                "name": self.dataset.name,
                 "files": len(self.dataset.files),
                 "bytes": self.dataset.size,
                 "skipped": list(self.dataset.skipped),
@@ -364,7 +364,7 @@ def open_dataset(options: Options) -> Dataset:
     Raises:
         WorkloadError: there are none.
     """
-    return read_dataset(options.dataset or default_directory())
+    return read_dataset(options.dataset) if options.dataset else default_dataset()
 
 
 def report_directory(root: Path, number: int) -> Path:

@@ -61,7 +61,7 @@ class NodeUser(locust.FastHttpUser):  # type: ignore[misc]  # locust has no type
 
 
 class Contributor(NodeUser):
-    """Posts files and has their replication watched."""
+    """Posts files, on each node in turn, and has their replication watched: so every region is a source."""
 
     weight = 1
 
@@ -69,8 +69,10 @@ class Contributor(NodeUser):
     def post(self) -> None:
         """Post the next file."""
         payload = self.run_.payloads.next()
-        if self.api.post(payload, late=self.due()):
-            self.run_.posted(payload, self.node)
+        late = self.due()
+        self.api.node = self.run_.deal("post")
+        if self.api.post(payload, late=late):
+            self.run_.posted(payload, self.api.node)
 
 
 class Reader(NodeUser):

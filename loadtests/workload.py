@@ -52,6 +52,7 @@ class Payload:
 class Dataset:
     """A directory's files."""
 
+    name: str
     root: Path
     files: tuple[DataFile, ...]
     skipped: tuple[str, ...]
@@ -76,7 +77,7 @@ class Dataset:
         return [(Path(file.name).stem, [file]) for file in self.files]
 
 
-def default_directory() -> Path:
+def default_dataset() -> Dataset:
     """The public CSV and JSON data sets that the package ``vega_datasets`` installs.
 
     Raises:
@@ -85,11 +86,15 @@ def default_directory() -> Path:
     spec = importlib.util.find_spec("vega_datasets")  # found, not imported: the import would load pandas
     if spec is None or spec.origin is None:
         raise WorkloadError("no default data sets: install peersdb[loadtests], or give --dataset DIR")
-    return Path(spec.origin).parent / "_data"
+    return read_dataset(Path(spec.origin).parent / "_data", name="vega_datasets")
 
 
-def read_dataset(root: Path) -> Dataset:
+def read_dataset(root: Path, *, name: str = "") -> Dataset:
     """List a directory's files, in the order of their names; hidden ones and empty ones are left out.
+
+    Args:
+        root: the directory.
+        name: of the data set; the directory's, if none is given.
 
     Raises:
         WorkloadError: it is no directory, holds no usable file, or too many.
@@ -98,19 +103,19 @@ def read_dataset(root: Path) -> Dataset:
         raise WorkloadError(f"the data set {root} is no directory")
     files, skipped = [], []
     for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if any(part.startswith(".") for part in name.split("/")) or not path.is_file():
+        inside = path.relative_to(root).as_posix()
+        if any(part.startswith(".") for part in inside.split("/")) or not path.is_file():
             continue
         size = path.stat().st_size
         if size > MAX_FILE:
-            skipped.append(name)
+            skipped.append(inside)
         elif size:
-            files.append(DataFile(name, path, size))
+            files.append(DataFile(inside, path, size))
         if len(files) > MAX_FILES:
             raise WorkloadError(f"the data set {root} has more than {MAX_FILES} files: name a folder of it")
     if not files:
         raise WorkloadError(f"the data set {root} has no file of 1 byte to {MAX_FILE >> 20} MiB")
-    return Dataset(root, tuple(files), tuple(skipped))
+    return Dataset(name or root.resolve().name, root, tuple(files), tuple(skipped))
 
 
 def salt(number: int) -> bytes:
@@ -169,10 +174,9 @@ def archives(dataset: Dataset, rng: random.Random) -> Iterator[Payload]:
     Raises:
         WorkloadError: an archive is too large for a command's body, or a file went away.
     """
-    name = dataset.root.resolve().name
-    yield _archive(name, dataset.files, rng)
+    yield _archive(dataset.name, dataset.files, rng)
     for group, files in dataset.groups():
-        yield _archive(f"{name}-{group}", files, rng)
+        yield _archive(f"{dataset.name}-{group}", files, rng)
 
 
 def _archive(name: str, files: Sequence[DataFile], rng: random.Random) -> Payload:

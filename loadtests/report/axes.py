@@ -1,0 +1,107 @@
+"""What several figures share: heat maps, distributions, lines over time, legends."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from loadtests.report import summary
+from loadtests.report.style import FAILURE, FAINT, HEAT, INK, colours, figure
+from loadtests.samples import Sample
+from loadtests.statistics import cdf
+
+Save = Callable[[Any], None]
+"""Takes a figure and writes its files."""
+
+Line = tuple[str, list[float], list[float]]
+"""A region, times in seconds, values."""
+
+
+def heat(axis: Any, grid: Any, sources: Sequence[str], targets: Sequence[str]) -> None:
+    """A heat map in milliseconds with its numbers in the cells; both panels have colours of their own."""
+    finite = grid[np.isfinite(grid)]
+    top = float(finite.max()) if finite.size else 1.0
+    shown = np.where(np.isfinite(grid), grid, np.nan)
+    axis.imshow(shown, cmap=HEAT, vmin=0, vmax=top, aspect="auto")
+    for row in range(len(sources)):
+        for column in range(len(targets)):
+            value = grid[row, column]
+            if math.isnan(value):
+                text, colour = "none", FAINT
+            elif math.isinf(value):
+                text, colour = "failed", FAILURE
+            else:
+                text, colour = summary.duration(value / 1000), "white" if value > 0.55 * top else INK
+            weight = "bold" if text == "failed" else "normal"
+            axis.text(column, row, text, ha="center", va="center", color=colour, weight=weight)
+    axis.set_xticks(range(len(targets)), targets)
+    axis.set_yticks(range(len(sources)), sources)
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+def cdf_line(axis: Any, samples: Sequence[Sample], **look: Any) -> None:
+    """The distribution of samples as a curve; failures keep it below 100 %."""
+    values = [sample.response * 1000 for sample in samples if sample.ok]
+    ordered, shares = cdf(values, failed=len(samples) - len(values))
+    axis.step(ordered, [100 * share for share in shares], where="post", lw=1.8, **look)
+
+
+def cdf_axes(axis: Any, what: str) -> None:
+    """Axes for such curves: a logarithmic one for times in milliseconds, a share in percent."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: summary.duration(value / 1000)))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_ylim(0, 101)
+    axis.set_xlabel(what)
+    axis.set_ylabel("share at or below (%)")
+    legend(axis, loc="lower right", beside=False)
+
+
+def over_time(regions: Sequence[str], lines: Sequence[Line], label: str, save: Save) -> bool:
+    """A figure of lines over time, coloured by region."""
+    if not lines:
+        return False
+    look = colours(regions)
+    weight = {"lw": 0.8, "alpha": 0.6} if len(lines) > 12 else {"lw": 1.6, "alpha": 0.9}
+    with figure(height=3.2) as (fig, axis):
+        for region, times, values in lines:
+            colour, style = look[region]
+            axis.plot(
+                times,
+                values,
+                color=colour,
+                linestyle=style,
+                **weight,
+            )
+        axis.set_ylim(bottom=0)
+        axis.set_xlim(left=0)
+        axis.yaxis.set_major_locator(MaxNLocator(6))
+        axis.set_xlabel("time since the start (s)")
+        axis.set_ylabel(label)
+        legend(
+            axis,
+            [
+                Line2D([], [], color=look[region][0], linestyle=look[region][1], label=region)
+                for region in sorted({region for region, _, _ in lines})
+            ],
+        )
+        save(fig)
+    return True
+
+
+def legend(axis: Any, handles: Any = None, *, loc: str = "upper left", beside: bool = True) -> None:
+    """A legend, by default beside the axes, where it hides nothing."""
+    extra: dict[str, Any] = {"handles": handles} if handles else {}
+    if beside:
+        extra["bbox_to_anchor"] = (1.01, 1)
+    axis.legend(loc=loc, **extra)
+
+
+def handle(colour: str, marker: str, label: str) -> Any:
+    """A legend's entry for a marker."""
+    return Line2D([], [], color=colour, marker=marker, linestyle="", label=label)
