@@ -119,10 +119,10 @@ def create_entry(  # noqa: PLR0917 - the order in which OrbitDB's own create tak
 
 
 def decode_entry(data: bytes) -> Entry:
-    """Read an entry's block: its size, its canonical form and its shape are checked, nothing else.
+    """Read an entry's block: its size, its canonical form, its shape and the number of its links are checked.
 
     Raises:
-        InvalidEntry: reasons ``size``, ``canonical``, ``shape``.
+        InvalidEntry: reasons ``size``, ``canonical``, ``shape``, ``links``.
     """
     if len(data) > MAX_ENTRY:
         raise InvalidEntry("size", f"the entry has {len(data)} bytes, at most {MAX_ENTRY} are taken")
@@ -259,8 +259,6 @@ def _hashes(value: dict[str, Any], field: str, most: int) -> tuple[str, ...]:
 
 
 def _check_links(entry: Entry) -> None:
-    if len(entry.next) > MAX_NEXT or len(entry.refs) > MAX_REFS:
-        raise InvalidEntry("links", f"an entry has at most {MAX_NEXT} parents and {MAX_REFS} refs")
     if len(set(entry.next)) != len(entry.next) or len(set(entry.refs)) != len(entry.refs):
         raise InvalidEntry("links", "the entry names a parent twice")
     if entry.hash in entry.next or entry.hash in entry.refs:

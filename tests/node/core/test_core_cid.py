@@ -115,7 +115,12 @@ def test_what_is_no_path_is_refused(text, why):
 
 @pytest.mark.parametrize(
     ("version", "codec", "multihash"),
-    [(0, RAW, CID.of(b"").multihash), (2, RAW, CID.of(b"").multihash), (1, RAW, b"\x12\x20")],
+    [
+        (0, RAW, CID.of(b"").multihash),
+        (2, RAW, CID.of(b"").multihash),
+        (1, RAW, b"\x12\x20"),
+        (1, RAW, b"\x16\x20" + b"x" * 32),
+    ],
 )
 def test_no_wrong_cid_can_be_made(version, codec, multihash):
     with pytest.raises(InvalidCID):

@@ -99,7 +99,7 @@ FIELDS = codec.decode(goldens.SECOND, MAX_ENTRY)
     ("change", "reason"),
     [
         ({"v": 1}, "shape"),
-        ({"v": True}, "shape"),
+        ({"v": 2.0}, "shape"),
         ({"more": 1}, "shape"),
         ({"id": 5}, "shape"),
         ({"id": "x" * 129}, "shape"),

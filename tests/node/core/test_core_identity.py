@@ -1,6 +1,7 @@
 """Keys, peer ids and identities: byte for byte those of libp2p and OrbitDB."""
 
 import core_orbitdb_goldens as goldens
+import libipld
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +62,13 @@ def test_what_is_no_ed25519_peer_id_is_refused(peer_id):
         public_key_of(peer_id)
 
 
+def test_a_peer_id_of_another_kind_of_key_is_refused():
+    secp256k1 = libipld.encode_multibase("z", b"\x00\x24\x08\x02\x12\x20" + SIGNER.public_key)[1:]
+    assert len(secp256k1) == len(SIGNER.peer_id)
+    with pytest.raises(InvalidData, match="no peer id of an Ed25519 key"):
+        public_key_of(secp256k1)
+
+
 def test_a_key_of_another_length_has_no_peer_id():
     with pytest.raises(InvalidData, match="32 bytes, not 33"):
         peer_id_of(b"x" * 33)
@@ -87,6 +95,8 @@ def test_an_identity_with_a_changed_byte_is_refused(position, change):
 
 
 VALUE = codec.decode(goldens.IDENTITY, MAX_IDENTITY)
+# The second signature is right, but over a first one that is not.
+FALSE_ID = {"id": "00" * 64, "publicKey": SIGNER.sign((SIGNER.key_hex + "00" * 64).encode()).hex()}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +117,7 @@ VALUE = codec.decode(goldens.IDENTITY, MAX_IDENTITY)
             {**VALUE, "signatures": {**VALUE["signatures"], "publicKey": VALUE["signatures"]["id"]}},
             "not signed by its own key",
         ),
+        ({**VALUE, "signatures": FALSE_ID}, "not signed by its own key"),
         ("x" * MAX_IDENTITY, "unreadable"),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peersdb.core import dagpb
-from peersdb.core.cid import CID, DAG_CBOR, DAG_PB
+from peersdb.core.cid import CID, DAG_CBOR, DAG_PB, put_varint
 from peersdb.core.unixfs import (
     CID_V0,
     PROFILES,
@@ -176,6 +176,8 @@ def test_a_node_that_contradicts_itself_is_refused(message, links, why):
         (b"\x0d\x00\x00\x00\x00", "wire type 5"),
         (b"\x12\x02\x12\x00", "no CID"),
         (b"\x12\x04\x0a\x02\x12\x20", "malformed"),
+        (b"\x12\x04\x12\x00\x12\x00", "repeated or out of order"),
+        (b"\x12\x04\x18\x00\x12\x00", "repeated or out of order"),
         (b"\x0a\x82\x00\x08\x02", "shortest form"),
     ],
 )
@@ -186,6 +188,12 @@ def test_a_malformed_node_is_refused(data, why):
 
 def test_packed_block_sizes_are_read():
     assert dagpb.decode_unixfs(b"\x08\x02\x18\x86\x02\x22\x03\x05\x81\x02").blocksizes == (5, 257)
+
+
+def test_there_are_no_more_packed_block_sizes_than_links():
+    packed = b"\x22" + put_varint(dagpb.MAX_LINKS + 1) + b"\0" * (dagpb.MAX_LINKS + 1)
+    with pytest.raises(InvalidBlock, match="more than 8192 block sizes"):
+        dagpb.decode_unixfs(b"\x08\x02" + packed)
 
 
 def test_a_block_of_another_codec_is_no_file():
