@@ -23,6 +23,8 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(INSTALL) -r requirements/build.txt
 	@$(INSTALL) --no-build-isolation --no-binary python-baseconv,varint -r requirements/dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# trio-typing, which libp2p brings, has stubs of a much older trio that would hide trio's own types.
+	@rm -rf $(VENV)/lib/python3*/site-packages/trio-stubs
 	@touch $@
 
 demo: $(READY) ## a three-region cluster on this machine: share files, measure, show the report

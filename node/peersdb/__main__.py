@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import structlog
 import trio
@@ -27,10 +28,8 @@ def main() -> None:
     try:
         trio.run(_run, settings)
     except* PeersDBError as group:
-        error = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        _fail(error, 2 if isinstance(error, SettingsError) else 1)
+        first = _first(group)
+        _fail(first, 2 if isinstance(first, SettingsError) else 1)
 
 
 async def _run(settings: Settings) -> None:
@@ -76,7 +75,13 @@ def _configure_logs(settings: Settings) -> None:
     logging.getLogger("libp2p").setLevel(logging.DEBUG if settings.devlogs else logging.CRITICAL)
 
 
-def _fail(error: BaseException, status: int) -> None:
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _fail(error: BaseException, status: int) -> NoReturn:
     sys.stderr.write(f"peersdb: {error}\n")
     sys.exit(status)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from peersdb import __version__
 from peersdb.errors import SettingsError
 
 TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
@@ -34,9 +35,7 @@ class Settings:
 
     shell: bool = _flag(False, "the interactive shell on this terminal", group="interfaces")
     http: bool = _flag(False, "the HTTP interface", group="interfaces")
-    http_host: str = _flag(
-        "127.0.0.1", "address the HTTP interface listens on", group="interfaces", arg="IP"
-    )
+    http_host: str = _flag("127.0.0.1", "address the HTTP interface listens on", group="interfaces", arg="IP")
     http_port: int = _flag(8080, "port of the HTTP interface", group="interfaces", arg="PORT")
     cors_origin: str = _flag(
         "", "answer browsers from this origin (off by default)", group="interfaces", arg="ORIGIN"
@@ -47,7 +46,10 @@ class Settings:
     ipfs_host: str = _flag("127.0.0.1", "address libp2p listens on", group="network", arg="IP")
     ipfs_port: int = _flag(4001, "port libp2p listens on (0: any free one)", group="network", arg="PORT")
     announce: tuple[str, ...] = _flag(
-        (), "multiaddrs that others shall dial, when not the listening ones", group="network", arg="MULTIADDR,..."
+        (),
+        "multiaddrs that others shall dial, when not the listening ones",
+        group="network",
+        arg="MULTIADDR,...",
     )
     bootstrap: tuple[str, ...] = _flag(
         (),
@@ -58,19 +60,30 @@ class Settings:
         arg="PEER,...",
     )
     root: bool = _flag(
-        False, "this node creates the contributions store, if its bootstrap peers have none", group="data", env="ROOT"
+        False,
+        "this node creates the contributions store, if its bootstrap peers have none",
+        group="data",
+        env="ROOT",
     )
     store: str = _flag(
-        "", "address of the one store this node may hold; it then never creates another", group="data", arg="ADDRESS"
+        "",
+        "address of the one store this node may hold; it then never creates another",
+        group="data",
+        arg="ADDRESS",
     )
     repo: str = _flag("peersdb", "directory of this node's data", group="data", arg="DIR")
     download_dir: str = _flag("~/Downloads/", "where `get` puts files", group="data", arg="DIR")
     full_replica: bool = _flag(False, "fetch and keep the files of all contributions", group="data")
     profile: str = _flag(
-        "unixfs-v1-2025", "how files become blocks: unixfs-v1-2025 or unixfs-v0-2015 (CIDv0)", group="data", arg="NAME"
+        "unixfs-v1-2025",
+        "how files become blocks: unixfs-v1-2025 or unixfs-v0-2015 (CIDv0)",
+        group="data",
+        arg="NAME",
     )
     benchmark: bool = _flag(False, "record start-up and replication times, memory and CPU", group="measuring")
-    region: str = _flag("", "this node's region, shown in benchmarks and status", group="measuring", env="REGION", arg="NAME")
+    region: str = _flag(
+        "", "this node's region, shown in benchmarks and status", group="measuring", env="REGION", arg="NAME"
+    )
     devlogs: bool = _flag(False, "debug logs", group="logs")
     log_format: str = _flag("console", "console or json", group="logs", arg="FORMAT")
     experimental: bool = _flag(True, "taken for the original's sake; nothing depends on it", group="logs")
@@ -86,7 +99,7 @@ class Settings:
         return Path(self.download_dir).expanduser().absolute()
 
 
-class HelpRequested(Exception):  # noqa: N818 - not an error
+class HelpRequested(Exception):
     """The user asked for ``-h`` or ``-version``; the message is the text to print."""
 
 
@@ -102,6 +115,20 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         SettingsError: an unknown flag, a missing or a bad value; the message names it.
         HelpRequested: for ``-h``, ``-help``, ``-version``.
     """
+    given = _flags(argv)
+    for f in fields(Settings):
+        if f.name in given:
+            continue
+        for variable in ("PEERSDB_" + f.name.upper(), f.metadata["env"]):
+            if variable and env.get(variable, "") != "":
+                given[f.name] = _convert(f"environment variable {variable}", f.type, env[variable])
+                break
+    settings = Settings(**given)
+    _check(settings)
+    return settings
+
+
+def _flags(argv: Sequence[str]) -> dict[str, Any]:
     by_name = {f.name.replace("_", "-"): f for f in fields(Settings)}
     given: dict[str, Any] = {}
     args = list(argv)
@@ -113,33 +140,21 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         if name in {"h", "help"}:
             raise HelpRequested(usage())
         if name == "version":
-            from peersdb import __version__  # noqa: PLC0415 - only here
-
             raise HelpRequested(f"peersdb {__version__}")
         if name not in by_name:
             raise SettingsError(f"unknown flag -{name}{_nearest(name, by_name)} (see peersdb -help)")
         f = by_name[name]
-        if not eq:
-            if f.type == "bool":
-                value = "true"
-            elif not args:
+        if f.type == "bool" and not eq:
+            value = "true"
+        elif not eq:
+            if not args:
                 raise SettingsError(f"flag -{name} needs a value")
-            else:
-                value = args.pop(0)
+            value = args.pop(0)
         converted = _convert(f"flag -{name}", f.type, value)
         if isinstance(converted, tuple):
             converted = (*given.get(f.name, ()), *converted)
         given[f.name] = converted
-    for name, f in by_name.items():
-        if f.name in given:
-            continue
-        for variable in ("PEERSDB_" + f.name.upper(), f.metadata["env"]):
-            if variable and env.get(variable, "") != "":
-                given[f.name] = _convert(f"environment variable {variable}", f.type, env[variable])
-                break
-    settings = Settings(**given)
-    _check(settings)
-    return settings
+    return given
 
 
 def from_process() -> Settings:
@@ -169,7 +184,11 @@ def usage() -> str:
         if isinstance(default, tuple):
             default = ",".join(default)
         left = f"-{f.name.replace('_', '-')} {f.metadata['arg']}".rstrip()
-        shown = "" if default in ("", False) else f" (default {str(default).lower() if default is True else default})"
+        shown = (
+            ""
+            if default in ("", False)
+            else f" (default {str(default).lower() if default is True else default})"
+        )
         lines.append(f"  {left:<26} {f.metadata['text']}{shown}")
     return "\n".join(lines)
 
@@ -217,8 +236,6 @@ def _check(s: Settings) -> None:
     for peer in s.bootstrap:
         if not peer.startswith("/"):
             split_host_port(peer)
-    if not s.repo:
-        raise SettingsError("flag -repo: needs a directory")
 
 
 def split_host_port(peer: str, default: int = 8080) -> tuple[str, int]:

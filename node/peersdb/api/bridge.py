@@ -42,17 +42,15 @@ class Bridge:
         scope = trio.CancelScope()
 
         async def run() -> None:
-            outcome: Callable[[], None] = lambda: _fail(future, ShuttingDown("the node is stopping"))
+            outcome: tuple[Any, ...] = (_fail, future, ShuttingDown("the node is stopping"))
             try:
                 with scope:
-                    result = await function(*args)
-                    outcome = lambda: _finish(future, result)
+                    outcome = (_finish, future, await function(*args))
             except Exception as error:  # noqa: BLE001 - it belongs to the caller
-                failed = error
-                outcome = lambda: _fail(future, failed)
+                outcome = (_fail, future, error)
             finally:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    loop.call_soon_threadsafe(outcome)
+                    loop.call_soon_threadsafe(*outcome)
 
         def start() -> None:
             try:
@@ -74,7 +72,9 @@ class Bridge:
 
 
 @asynccontextmanager
-async def asyncio_thread(serve: Callable[[Callable[[], None], asyncio.Event], Awaitable[None]]) -> AsyncIterator[None]:
+async def asyncio_thread(
+    serve: Callable[[Callable[[], None], asyncio.Event], Awaitable[None]],
+) -> AsyncIterator[None]:
     """Runs ``serve(ready, stop)`` on asyncio in a thread for as long as the block runs.
 
     Args:

@@ -154,7 +154,9 @@ class HttpApi:
                 log.error("request failed", path=request.path, code=error.code, error=str(error))
             response = _error(error.status, error.code, str(error))
         except web.HTTPException as error:
-            response = _error(error.status, error.reason.lower().replace(" ", "_"), f"{error.reason}: {request.path}")
+            response = _error(
+                error.status, error.reason.lower().replace(" ", "_"), f"{error.reason}: {request.path}"
+            )
         except Exception:  # the bug's trace goes to the log, the client learns that it is ours
             log.exception("request failed", path=request.path)
             response = _error(500, "internal", "internal error: the node's log has the details")
@@ -225,4 +227,3 @@ def _error(status: int, code: str, message: str, headers: dict[str, str] | None 
     response = _json({"error": message, "code": code}, status)
     response.headers.update(headers or {})
     return response
-

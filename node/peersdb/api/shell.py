@@ -65,7 +65,12 @@ class Shell:
         if name == "help":
             return HELP
         if name == "peers":
-            return _table([[p["peerId"], p["region"], "root" if p["root"] else ""] for p in (await self._status())["peers"]])
+            return _table(
+                [
+                    [p["peerId"], p["region"], "root" if p["root"] else ""]
+                    for p in (await self._status())["peers"]
+                ]
+            )
         if name == "status":
             return json.dumps(await self._status(), indent=2, ensure_ascii=False)
         command = self._commands.find(name)
@@ -102,11 +107,11 @@ class Shell:
 async def _file(args: list[str]) -> tuple[bytes, str]:
     if len(args) != 1:
         raise BadRequest(f"post takes one argument, the file: {len(args)} given")
-    path = trio.Path(Path(args[0]).expanduser())
     try:
+        path = await trio.Path(args[0]).expanduser()
         return await path.read_bytes(), path.name
-    except OSError as error:
-        raise BadRequest(f"cannot read {args[0]}: {error.strerror}") from error
+    except (OSError, RuntimeError) as error:
+        raise BadRequest(f"cannot read {args[0]}: {getattr(error, 'strerror', error)}") from error
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -114,7 +119,9 @@ def _table(rows: list[list[str]]) -> str:
     if not rows:
         return "(none)"
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def print_line(text: str) -> None:

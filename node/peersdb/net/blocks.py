@@ -7,7 +7,7 @@ against its CID before anyone gets it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from itertools import count
 
 import structlog
@@ -16,7 +16,7 @@ import trio
 from peersdb.core import wire
 from peersdb.core.cid import CID, Block
 from peersdb.core.wire import BLOCKS_PROTOCOL, BlockHeader, Want
-from peersdb.errors import BlockMismatch, CorruptData, InvalidMessage, PeerUnreachable
+from peersdb.errors import CorruptData, InvalidMessage, PeerUnreachable
 from peersdb.net.host import Host
 from peersdb.net.stream import Stream
 
@@ -77,7 +77,7 @@ class BlockClient:
         await self._stream.write_frame(wire.encode(Want(number, tuple(raw))))
         return number, raw
 
-    async def answers(self, asked: tuple[int, list[bytes]]) -> AsyncIterator[tuple[CID, Block | None]]:
+    async def answers(self, asked: tuple[int, list[bytes]]) -> AsyncGenerator[tuple[CID, Block | None], None]:
         """The blocks of one request as they come; None for one that the peer has not.
 
         Requests are answered in the order they were sent: take all of one before the next.
@@ -115,6 +115,3 @@ class BlockClient:
                 return None if header.size < 0 else await stream.read_exactly(header.size)
         except trio.TooSlowError:
             raise PeerUnreachable(f"peer {self.peer} sent nothing for {IDLE_TIMEOUT:.0f} s") from None
-
-
-__all__ = ["BlockClient", "BlockMismatch", "BlockServer"]

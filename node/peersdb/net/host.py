@@ -35,7 +35,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from peersdb.core.identity import Signer
-from peersdb.errors import BadRequest, PeerUnreachable, PeersDBError, StorageError
+from peersdb.errors import BadRequest, PeersDBError, PeerUnreachable, StorageError
 from peersdb.net.muxer import use_credit
 from peersdb.net.stream import Stream
 
@@ -157,7 +157,9 @@ class Host:
             with trio.fail_after(DIAL_TIMEOUT):
                 return Stream(await self._host.new_stream(_id(peer), [TProtocol(protocol)]), peer)
         except (BaseLibp2pError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
-            raise PeerUnreachable(f"peer {peer} opens no {protocol} stream: {error or type(error).__name__}") from error
+            raise PeerUnreachable(
+                f"peer {peer} opens no {protocol} stream: {error or type(error).__name__}"
+            ) from error
 
     async def dial(self, address: str) -> str:
         """Connects to a multiaddr with ``/p2p/<peer id>`` and gives the peer id; at once if connected.
@@ -260,9 +262,9 @@ def split_multiaddr(text: str) -> tuple[multiaddr.Multiaddr, str]:
         BadRequest: it is something else.
     """
     transport, separator, peer = text.strip().rpartition("/p2p/")
+    if not separator or not peer or len(text) > 512:
+        raise BadRequest(f"{text[:200]!r} is no multiaddr to dial: it must end in /p2p/<peer id>")
     try:
-        if not separator or not peer or len(text) > 512:
-            raise ValueError("it must end in /p2p/<peer id>")
         _id(peer)
         address = multiaddr.Multiaddr(transport)
         names = [protocol.name for protocol in address.protocols()]
@@ -285,7 +287,8 @@ async def _resolve(address: multiaddr.Multiaddr) -> list[multiaddr.Multiaddr]:
         raise PeerUnreachable(f"the name {name} does not resolve: {error.strerror}") from error
     hosts = dict.fromkeys((kind, place[0]) for kind, _, _, _, place in found)
     return [
-        multiaddr.Multiaddr(f"/ip{'6' if kind == socket.AF_INET6 else '4'}/{host}/tcp/{port}") for kind, host in hosts
+        multiaddr.Multiaddr(f"/ip{'6' if kind == socket.AF_INET6 else '4'}/{host}/tcp/{port}")
+        for kind, host in hosts
     ]
 
 

@@ -73,12 +73,22 @@ class Stream:
 
     async def reset(self) -> None:
         """Drops the stream; without effect where it is gone."""
-        with trio.move_on_after(1.0, shield=True), contextlib.suppress(PeerUnreachable), self._mapped("resetting"):
+        with (
+            trio.move_on_after(1.0, shield=True),
+            contextlib.suppress(PeerUnreachable),
+            self._mapped("resetting"),
+        ):
             await self._inner.reset()
 
     @contextlib.contextmanager
     def _mapped(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except (BaseLibp2pError, IOException, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        except (
+            BaseLibp2pError,
+            IOException,
+            OSError,
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+        ) as error:
             raise PeerUnreachable(f"{doing} peer {self.peer}: {error or type(error).__name__}") from error

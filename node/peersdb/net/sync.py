@@ -17,7 +17,7 @@ import trio
 
 from peersdb.core import wire
 from peersdb.core.wire import SYNC_PROTOCOL, Message
-from peersdb.errors import InvalidMessage, PeerUnreachable, PeersDBError
+from peersdb.errors import InvalidMessage, PeersDBError, PeerUnreachable
 from peersdb.net.host import Host
 from peersdb.net.stream import Stream
 

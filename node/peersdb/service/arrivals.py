@@ -162,7 +162,9 @@ class Arrivals:
         if known is not None:
             return known
         if entry.identity not in offered:
-            raise InvalidEntry("identity", f"the identity {entry.identity} of entry {entry.hash} was not sent")
+            raise InvalidEntry(
+                "identity", f"the identity {entry.identity} of entry {entry.hash} was not sent"
+            )
         identity = decode_identity(offered[entry.identity])
         self._identities[identity.hash] = identity
         while len(self._identities) > MAX_IDENTITIES:

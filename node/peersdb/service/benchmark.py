@@ -96,6 +96,9 @@ def decode_benchmark(data: bytes) -> list[dict[str, Any]]:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"a peer's benchmark is no JSON: {error}") from error
-    if not isinstance(value, dict) or not {"bootstrap", "averagec", "minc", "maxc", "region", "samples"} <= value.keys():
+    if (
+        not isinstance(value, dict)
+        or not {"bootstrap", "averagec", "minc", "maxc", "region", "samples"} <= value.keys()
+    ):
         raise InvalidMessage("a peer's benchmark lacks fields")
     return [value]

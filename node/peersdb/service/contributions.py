@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 import structlog
@@ -76,7 +76,7 @@ class Contributions:
         root, size, small = await self._files.add(content)
         path = ipfs_path(root)
 
-        async def read() -> AsyncIterator[bytes]:
+        async def read() -> AsyncGenerator[bytes, None]:
             yield content
 
         record = await self._validation.judge(root, size, read)
@@ -120,14 +120,18 @@ class Contributions:
         with trio.move_on_after(GET_TIMEOUT) as scope:
             await self._files.fetch(root, contributor)
         if scope.cancelled_caught:
-            raise NotFound(f"{path} did not arrive within {GET_TIMEOUT:.0f} s; what came is kept, so try again")
+            raise NotFound(
+                f"{path} did not arrive within {GET_TIMEOUT:.0f} s; what came is kept, so try again"
+            )
         target = self._download_dir / str(root)
         await self._files.export(root, target)
         return path, target
 
     def _check_store(self) -> None:
         if self._replication.state is None:
-            raise NoStore("this node has no contributions store yet: connect it to a member, or start it with -root")
+            raise NoStore(
+                "this node has no contributions store yet: connect it to a member, or start it with -root"
+            )
 
     # --- full replica --------------------------------------------------------------------------------
 
@@ -161,7 +165,11 @@ class Contributions:
                         nursery.start_soon(self._fetch, path, attempts, limit)
                 continue
             next_due = await self._pins.next_due()
-            idle = IDLE if next_due is None else min(IDLE, max(0.05, next_due - self._environment.now_ns() / 1e9))
+            idle = (
+                IDLE
+                if next_due is None
+                else min(IDLE, max(0.05, next_due - self._environment.now_ns() / 1e9))
+            )
             with trio.move_on_after(idle):
                 await self._wanted.wait()
 
@@ -172,7 +180,9 @@ class Contributions:
                 await self._pins.kept(path)
             except PeersDBError as error:
                 delay = RETRY[min(attempts, len(RETRY) - 1)]
-                log.info("a wanted file did not come, tried again", path=path, seconds=delay, error=str(error))
+                log.info(
+                    "a wanted file did not come, tried again", path=path, seconds=delay, error=str(error)
+                )
                 await self._pins.failed(path, self._now() + delay)
 
     def _now(self) -> int:

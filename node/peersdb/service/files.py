@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from itertools import count
 from pathlib import Path
 
 import structlog
@@ -44,6 +45,7 @@ class Files:
         """Nothing is fetched yet."""
         self._host, self._blocks, self._membership, self._profile = host, blocks, membership, profile
         self._fetching: dict[bytes, trio.Lock] = {}
+        self._serial = count()
 
     async def add(self, content: bytes) -> tuple[CID, int, list[Block]]:
         """Makes blocks of a file and keeps the large ones; durable, but for the small ones given back.
@@ -113,16 +115,16 @@ class Files:
         tried = "; ".join(reasons[:3]) or "no peer is connected"
         raise NotFound(f"/ipfs/{root} is not here and nobody connected has it: {tried}")
 
-    async def _providers(self, contributor: str | None) -> AsyncIterator[str]:
+    async def _providers(self, contributor: str | None) -> AsyncGenerator[str, None]:
         """Whom to ask: the contributor where connected, the other peers, then the contributor by a dial."""
         connected = self._host.connected
         first = [contributor] if contributor in connected else []
         for peer in (first + [peer for peer in connected if peer != contributor])[:MAX_PROVIDERS]:
             if peer is not None:
                 yield peer
-        if contributor and contributor not in connected and contributor != self._host.peer_id:
-            if await self._membership.connect(contributor):
-                yield contributor
+        stranger = contributor and contributor not in connected and contributor != self._host.peer_id
+        if contributor and stranger and await self._membership.connect(contributor):
+            yield contributor
 
     async def export(self, root: CID, target: Path, progress: Callable[[int], None] = lambda _: None) -> int:
         """Writes a file that is here to ``target``: first under a temporary name, whole or not at all.
@@ -134,28 +136,26 @@ class Files:
             NotFound: a block went missing meanwhile.
             StorageError: the target cannot be written.
         """
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        # Two who ask for the same file at once write two files; the last one's rename stays.
+        temporary = target.with_name(f".{target.name}.{os.getpid()}-{next(self._serial)}.part")
         size = 0
         with mapped_errors(f"writing {target}"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.is_dir():
-                raise StorageError(f"{target} is a directory")
+            await trio.to_thread.run_sync(_prepare, target)
             try:
-                async with await trio.open_file(temporary, "wb") as out:
-                    async with aclosing(self.read(root)) as chunks:
-                        async for data in chunks:
-                            await out.write(data)
-                            size += len(data)
-                            progress(len(data))
+                async with await trio.open_file(temporary, "wb") as out, aclosing(self.read(root)) as chunks:
+                    async for data in chunks:
+                        await out.write(data)
+                        size += len(data)
+                        progress(len(data))
                     await out.flush()
                     await trio.to_thread.run_sync(os.fsync, out.fileno())
-                temporary.rename(target)
+                await trio.to_thread.run_sync(temporary.rename, target)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
         return size
 
-    async def read(self, root: CID) -> AsyncIterator[bytes]:
+    async def read(self, root: CID) -> AsyncGenerator[bytes, None]:
         """The content of a file that is here, piece by piece, in order."""
         todo = [root]
         while todo:
@@ -167,6 +167,12 @@ class Files:
             if node.data:
                 yield node.data
             todo += [link.cid for link in reversed(node.links)]
+
+
+def _prepare(target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        raise StorageError(f"{target} is a directory: move it away, or choose another -download-dir")
 
 
 class _Walk:
@@ -223,4 +229,3 @@ class _Walk:
 
     def _open(self, cid: CID, data: bytes) -> None:
         self._todo += [link.cid for link in reversed(read_node(cid, data).links)]
-

@@ -86,7 +86,8 @@ class Membership:
         """This node's addresses as others shall dial them, with its peer id."""
         suffix = f"/p2p/{self._host.peer_id}"
         return [
-            address if "/p2p/" in address else address + suffix for address in self._announce or self._host.addresses
+            address if "/p2p/" in address else address + suffix
+            for address in self._announce or self._host.addresses
         ][:MAX_ADDRS]
 
     @property
@@ -94,7 +95,9 @@ class Membership:
         """This node's record, signed anew when its addresses change."""
         addresses = tuple(self.addresses)
         if self._own is None or self._own.addrs != addresses:
-            self._own = create_record(self._signer, addresses, self._environment.now_ns(), self._root, self._region)
+            self._own = create_record(
+                self._signer, addresses, self._environment.now_ns(), self._root, self._region
+            )
         return self._own
 
     def record(self, peer: str) -> MemberRecord | None:
@@ -217,5 +220,3 @@ class Membership:
             delay = BACKOFF[min(state.attempts, len(BACKOFF) - 1)]
             state.attempts += 1
             state.not_before = trio.current_time() + self._environment.jitter(delay)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -79,12 +80,12 @@ class Node:
             host=self.host,
             links=links,
             store=self._log,
-            arrivals=Arrivals(self._log, environment, lambda *args: self.contributions.joined(*args), self._accepted),
+            arrivals=Arrivals(self._log, environment, self._joined, self._accepted),
             membership=self.membership,
             environment=environment,
             only_store=settings.store,
             on_store=self._on_store,
-            on_peer=lambda: self.contributions.peer_arrived(),
+            on_peer=self._peer_arrived,
         )
         self.contributions = Contributions(
             signer=signer,
@@ -136,7 +137,12 @@ class Node:
                 nursery.start_soon(node.contributions.run)
                 if node._benchmark is not None:
                     nursery.start_soon(node._benchmark.run)
-                log.info("listening", addresses=node.membership.addresses, region=settings.region, root=settings.root)
+                log.info(
+                    "listening",
+                    addresses=node.membership.addresses,
+                    region=settings.region,
+                    root=settings.root,
+                )
                 yield node
                 nursery.cancel_scope.cancel()
         finally:
@@ -231,7 +237,7 @@ class Node:
                 except PeersDBError as error:
                     log.warning("a peer's benchmark is missing", peer=peer, error=str(error))
                 else:
-                    found += answer
+                    found.extend(answer)
 
         async with trio.open_nursery() as nursery:
             for peer in self.host.connected:
@@ -240,9 +246,21 @@ class Node:
 
     def _peer(self, peer: str) -> dict[str, Any]:
         record = self.membership.record(peer)
-        return {"peerId": peer, "region": record.region if record else "", "root": bool(record and record.root)}
+        return {
+            "peerId": peer,
+            "region": record.region if record else "",
+            "root": bool(record and record.root),
+        }
 
     # --- what the parts tell -------------------------------------------------------------------------
+
+    # Replication is made before the contributions that listen to it.
+
+    def _joined(self, conn: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+        self.contributions.joined(conn, entries)
+
+    async def _peer_arrived(self) -> None:
+        await self.contributions.peer_arrived()
 
     def _accepted(self, entries: Sequence[Entry]) -> None:
         if self._benchmark is not None:

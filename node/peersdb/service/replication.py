@@ -152,7 +152,13 @@ class Replication:
         if state is None:
             return Hello(1, None, b"", b"", 0, EMPTY.to_bytes(), record)
         return Hello(
-            1, state.address, state.manifest, state.access, state.fingerprint.count, state.fingerprint.to_bytes(), record
+            1,
+            state.address,
+            state.manifest,
+            state.access,
+            state.fingerprint.count,
+            state.fingerprint.to_bytes(),
+            record,
         )
 
     def _heads(self) -> Heads:
@@ -210,12 +216,16 @@ class Replication:
             await self._membership.learn(session.peer, [hello.record])
         if hello.address is None:
             return
-        if self.state is None or hello.address != self.state.address:
-            if not await self._adopt(hello):
-                theirs, ours = hello.address, self.state.address if self.state else self._only_store
-                log.warning("another cluster's peer, disconnected", peer=session.peer, theirs=theirs, ours=ours)
-                await self._host.disconnect(session.peer)
-                return
+        ours = self.state.address if self.state else None
+        if hello.address != ours and not await self._adopt(hello):
+            log.warning(
+                "another cluster's peer, disconnected",
+                peer=session.peer,
+                theirs=hello.address,
+                ours=ours or self._only_store,
+            )
+            await self._host.disconnect(session.peer)
+            return
         if not session.agreed:
             session.agreed = True
             await self._on_peer()
@@ -306,7 +316,8 @@ class Replication:
                 taken += 1
             await session.window(WINDOW)
             self._links.send(
-                session.peer, Entries(tuple(data[:taken]), tuple(identities), live=False, seq=session.next_batch())
+                session.peer,
+                Entries(tuple(data[:taken]), tuple(identities), live=False, seq=session.next_batch()),
             )
             at += taken
 

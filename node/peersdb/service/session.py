@@ -74,7 +74,9 @@ class Session:
 
     def new_identities(self, batch: Sequence[Entry]) -> list[str]:
         """The identities of a batch that were not sent to this peer yet."""
-        fresh = list(dict.fromkeys(entry.identity for entry in batch if entry.identity not in self._identities))
+        fresh = list(
+            dict.fromkeys(entry.identity for entry in batch if entry.identity not in self._identities)
+        )
         if len(self._identities) + len(fresh) > MAX_IDENTITIES:
             self._identities.clear()
         self._identities.update(fresh)

@@ -6,7 +6,7 @@ a record with no votes was decided by this node itself, as in the original.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from peersdb.service.environment import Environment
 from peersdb.store.tables import Validation
 
 #: Gives the content piece by piece; each block of it was checked against its CID.
-Read = Callable[[], AsyncIterator[bytes]]
+Read = Callable[[], AsyncGenerator[bytes, None]]
 
 
 class Validator(Protocol):
@@ -42,7 +42,7 @@ class Integrity:
         """Reads all of the file."""
         found = 0
         try:
-            async with aclosing(read()) as chunks:  # type: ignore[type-var]
+            async with aclosing(read()) as chunks:
                 async for chunk in chunks:
                     found += len(chunk)
         except PeersDBError:  # a part is missing or damaged: that is the verdict

@@ -74,7 +74,9 @@ class BlockStore:
                 cid.verify(data)
         except BlockMismatch:
             await self._remove(cid)
-            raise CorruptData(f"block {cid} was damaged on the disk; it was removed and can be fetched again") from None
+            raise CorruptData(
+                f"block {cid} was damaged on the disk; it was removed and can be fetched again"
+            ) from None
         return data
 
     async def missing(self, cids: Iterable[CID]) -> list[CID]:

@@ -118,7 +118,9 @@ class LogStore:
             conn.execute("PRAGMA query_only=OFF")
             try:
                 conn.execute("CREATE TEMP TABLE gap (key BLOB, epoch INTEGER, first INTEGER, last INTEGER)")
-                conn.executemany("INSERT INTO gap VALUES (?, ?, ?, ?)", ((bytes.fromhex(k), *rest) for k, *rest in gaps))
+                conn.executemany(
+                    "INSERT INTO gap VALUES (?, ?, ?, ?)", ((bytes.fromhex(k), *rest) for k, *rest in gaps)
+                )
                 rows = conn.execute(
                     "SELECT e.id FROM gap g CROSS JOIN entries e ON e.key = g.key AND e.epoch = g.epoch"
                     " AND e.seq BETWEEN g.first AND g.last ORDER BY e.time, e.key, e.digest"
@@ -137,7 +139,9 @@ class LogStore:
         def job(conn: sqlite3.Connection) -> tuple[list[bytes], list[bytes]]:
             data, identities = [], {}
             for row in ids:
-                block, identity = conn.execute("SELECT data, identity FROM entries WHERE id = ?", (row,)).fetchone()
+                block, identity = conn.execute(
+                    "SELECT data, identity FROM entries WHERE id = ?", (row,)
+                ).fetchone()
                 data.append(block)
                 if identity not in identities:
                     identities[identity] = _identity(conn, identity)
@@ -151,7 +155,9 @@ class LogStore:
 
     async def known(self, hashes: Sequence[str]) -> set[str]:
         """Those of the hashes whose entries are here."""
-        return await self._database.read(lambda conn: {hash_ for hash_ in hashes if _known(conn, digest_of(hash_))})
+        return await self._database.read(
+            lambda conn: {hash_ for hash_ in hashes if _known(conn, digest_of(hash_))}
+        )
 
     async def join(
         self,
@@ -200,7 +206,9 @@ class LogStore:
         def job(conn: sqlite3.Connection) -> tuple[Entry, Fingerprint]:
             state = read_state(conn)
             if state is None:
-                raise NoStore("this node has no contributions store yet: connect it to a member, or start it with -root")
+                raise NoStore(
+                    "this node has no contributions store yet: connect it to a member, or start it with -root"
+                )
             heads = _heads(conn)[:MAX_NEXT]
             clock = Clock(signer.key_hex, max((time for _, time in heads), default=0) + 1)
             seq, previous = _own_last(conn, signer.public_key)
@@ -218,9 +226,7 @@ class LogStore:
 
         return await self._database.write(job, durable=True)
 
-    async def page(
-        self, after: Cursor | None, limit: int = QUERY_PAGE
-    ) -> tuple[list[Row], Cursor | None]:
+    async def page(self, after: Cursor | None, limit: int = QUERY_PAGE) -> tuple[list[Row], Cursor | None]:
         """One page of contributions in the log's order, and where the next one starts (None: that was all)."""
 
         def job(conn: sqlite3.Connection) -> tuple[list[Row], Cursor | None]:
@@ -268,16 +274,14 @@ def _keep(conn: sqlite3.Connection, entries: Sequence[Entry], fingerprint: Finge
     """Inserts entries whose parents are all here; heads, version vector and fingerprint follow."""
     if not entries:
         return fingerprint
-    rows, parents, writers = [], set(), {}
+    rows: list[tuple[object, ...]] = []
+    parents: set[bytes] = set()
+    writers: dict[tuple[bytes, int], int] = {}
     for entry in entries:
         c = entry.contribution
-        digest, key = digest_of(entry.hash), bytes.fromhex(entry.key)
-        rows.append(
-            (
-                digest, entry.clock.time, key, c.epoch, c.seq, c.path, c.contributor, entry.payload["value"]["creationTS"],
-                c.name, c.size, digest_of(entry.identity), entry.data,
-            )
-        )  # fmt: skip
+        digest, key, identity = digest_of(entry.hash), bytes.fromhex(entry.key), digest_of(entry.identity)
+        place = (digest, entry.clock.time, key, c.epoch, c.seq)
+        rows.append((*place, c.path, c.contributor, c.creation_ts, c.name, c.size, identity, entry.data))
         parents.update(digest_of(parent) for parent in entry.next)
         writers[key, c.epoch] = max(c.seq, writers.get((key, c.epoch), 0))
         fingerprint = fingerprint.add(entry.hash)
@@ -296,7 +300,9 @@ def _keep(conn: sqlite3.Connection, entries: Sequence[Entry], fingerprint: Finge
 
 def _advance(conn: sqlite3.Connection, key: bytes, epoch: int, last: int) -> None:
     """Moves a writer's contiguous seq over what is now here."""
-    row = conn.execute("SELECT contiguous, last FROM writers WHERE key = ? AND epoch = ?", (key, epoch)).fetchone()
+    row = conn.execute(
+        "SELECT contiguous, last FROM writers WHERE key = ? AND epoch = ?", (key, epoch)
+    ).fetchone()
     start, known_last = row or (0, 0)
     contiguous = start
     for (seq,) in _seqs(conn, key, epoch, start):
@@ -339,6 +345,6 @@ def _identity(conn: sqlite3.Connection, digest: bytes) -> bytes | None:
 
 def _keep_identity(conn: sqlite3.Connection, identity: Identity) -> None:
     conn.execute(
-        "INSERT OR IGNORE INTO identities (digest, data) VALUES (?, ?)", (digest_of(identity.hash), identity.bytes)
+        "INSERT OR IGNORE INTO identities (digest, data) VALUES (?, ?)",
+        (digest_of(identity.hash), identity.bytes),
     )
-

@@ -57,7 +57,9 @@ class Pins:
     async def want_all(self) -> None:
         """Wants the files of all contributions in the log (a full replica's start)."""
         await self._database.write(
-            lambda conn: conn.execute("INSERT OR IGNORE INTO pins (path, pinned) SELECT path, 0 FROM entries") and None,
+            lambda conn: (
+                conn.execute("INSERT OR IGNORE INTO pins (path, pinned) SELECT path, 0 FROM entries") and None
+            ),
             durable=False,
         )
 
@@ -83,17 +85,22 @@ class Pins:
     async def failed(self, path: str, next_try: int) -> None:
         """The file could not be had; it is tried again at ``next_try``."""
         await self._database.write(
-            lambda conn: conn.execute(
-                "UPDATE pins SET attempts = attempts + 1, next_try = ? WHERE path = ? AND pinned = 0", (next_try, path)
-            )
-            and None,
+            lambda conn: (
+                conn.execute(
+                    "UPDATE pins SET attempts = attempts + 1, next_try = ? WHERE path = ? AND pinned = 0",
+                    (next_try, path),
+                )
+                and None
+            ),
             durable=False,
         )
 
     async def retry_now(self) -> None:
         """Makes all wanted paths due: a new peer may have them."""
         await self._database.write(
-            lambda conn: conn.execute("UPDATE pins SET next_try = 0 WHERE pinned = 0 AND next_try > 0") and None,
+            lambda conn: (
+                conn.execute("UPDATE pins SET next_try = 0 WHERE pinned = 0 AND next_try > 0") and None
+            ),
             durable=False,
         )
 
@@ -148,7 +155,8 @@ class Members:
                 rows,
             )
             conn.execute(
-                "DELETE FROM members WHERE peer NOT IN (SELECT peer FROM members ORDER BY seq DESC LIMIT ?)", (MAX_MEMBERS,)
+                "DELETE FROM members WHERE peer NOT IN (SELECT peer FROM members ORDER BY seq DESC LIMIT ?)",
+                (MAX_MEMBERS,),
             )
 
         await self._database.write(job, durable=False)
