@@ -52,7 +52,7 @@ def parse_status(text: str) -> list[Node]:
         OptionsError: it is not that, or no member has an HTTP address.
     """
     try:
-        members = json.loads(text)["members"]
+        members = json.loads(text)["local"]["members"]
         nodes = [_member(member) for member in members]
     except (ValueError, KeyError, TypeError) as error:
         raise OptionsError(
@@ -82,7 +82,7 @@ def regions_of(nodes: Sequence[Node]) -> list[str]:
 def _member(member: dict[str, Any]) -> Node | None:
     address = member["http"]
     if not address:
-        return None  # a member that is down has no address
+        return None  # one that has not been started yet has no address
     url = address if "://" in address else f"http://{address}"
     return _node(url, member.get("region") or "", member["name"], root=member.get("role") == "root")
 
