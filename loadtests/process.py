@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -37,20 +37,25 @@ def die_with_parent(parent: int) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def child(
-    command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    command: Sequence[str], *, log: Path | None = None, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command while the block runs, its output in ``log``; afterwards it is gone.
+    """Run a command while the block runs; afterwards it is gone.
+
+    Args:
+        command: program and arguments.
+        log: takes its output; by default that goes where the parent's goes.
+        cwd: its working directory.
 
     Raises:
         OSError: the command cannot be started.
     """
-    with log.open("wb") as output:
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("wb")) if log else None
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
-            env=None if env is None else dict(env),
+            stderr=output and subprocess.STDOUT,
             cwd=cwd,
             start_new_session=True,
             preexec_fn=die_with_parent(os.getpid()),  # noqa: PLW1509  # one prctl, loaded before the fork
