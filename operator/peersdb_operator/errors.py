@@ -76,11 +76,11 @@ class LocalError(OperatorError):
     """The cluster cannot be run on this machine."""
 
 
-class NoCluster(LocalError):  # noqa: N818 - the tree names what is, as the node's does
+class NoCluster(LocalError):
     """Nothing was ever started in this directory."""
 
 
-class Busy(LocalError):  # noqa: N818 - likewise
+class Busy(LocalError):
     """Another command is at work on this cluster."""
 
 
@@ -96,5 +96,5 @@ class PortError(LocalError):
     """No port is free."""
 
 
-class NotReady(LocalError):  # noqa: N818 - likewise
+class NotReady(LocalError):
     """The cluster did not become ready, or not in time."""

@@ -147,7 +147,11 @@ def scale(
                 "spec.paused is true: set it to false and run `peersdb-operator local up -f FILE` first"
             )
         after = replace(
-            before, generation=before.generation + 1, scale=wanted, applied=scaled(before.manifest, wanted)
+            before,
+            generation=before.generation + 1,
+            revision=before.revision + 1,
+            scale=wanted,
+            applied=scaled(before.manifest, wanted),
         )
         return _carry_out(state, before, after, timeout, console)
 
@@ -276,12 +280,14 @@ def _check_successor(cluster: Cluster, before: Desired, state: StateDir) -> None
 def _next(
     before: Desired | None, cluster: Cluster, written: Mapping[str, Any], command: tuple[str, ...]
 ) -> Desired:
-    """Make what should be of the manifest; the same as before if nothing differs."""
+    """Make what should be of the manifest; of the same generation if nothing differs."""
     _check_size(cluster)
     applied = written if not cluster.paused else before.applied if before else None
-    generation = before.generation if before else 1
-    after = Desired(generation, written, {}, command, applied)
-    return after if before is None or after == before else replace(after, generation=generation + 1)
+    if before is None:
+        return Desired(1, 1, written, {}, command, applied)
+    same = replace(before, manifest=written, scale={}, node_command=command, applied=applied)
+    generation = before.generation if same == before else before.generation + 1
+    return replace(same, generation=generation, revision=before.revision + 1)
 
 
 def _check_size(cluster: Cluster) -> None:
@@ -297,11 +303,10 @@ def _carry_out(
 ) -> dict[str, Any]:
     ran = state.supervisor() is not None or bool(launch.running_members(state))
     try:
-        if after != before:
-            state.write_desired(after)
+        state.write_desired(after)
         launch.ensure_supervisor(state)
         with Progress(console) as progress:
-            return launch.wait_ready(state, after.generation, timeout, progress.show)
+            return launch.wait_ready(state, after.revision, timeout, progress.show)
     except KeyboardInterrupt:
         _take_back(state, before, after, ran=ran, console=console)
         raise
@@ -313,7 +318,7 @@ def _take_back(
     """Undo an interrupted change."""
     if ran and before is not None:
         console.print("interrupted: the cluster is asked to be as before")
-        state.write_desired(replace(before, generation=after.generation + 1))
+        state.write_desired(replace(before, generation=after.generation + 1, revision=after.revision + 1))
     else:
         console.print("interrupted: ending what was started")
         launch.stop_all(state)

@@ -109,7 +109,7 @@ def running_members(state: StateDir) -> list[str]:
 
 def wait_ready(
     state: StateDir,
-    generation: int,
+    revision: int,
     timeout: float,
     show: Callable[[View], None],
     *,
@@ -120,7 +120,7 @@ def wait_ready(
 
     Args:
         state: the cluster's directory.
-        generation: the generation to wait for.
+        revision: the command that the supervisor must have heard.
         timeout: seconds.
         show: called with each new view.
         clock: the monotonic clock.
@@ -134,7 +134,7 @@ def wait_ready(
     view: View = {}
     while True:
         found = state.status()
-        if found is not None and found["status"]["observedGeneration"] >= generation:
+        if found is not None and found["local"]["revision"] >= revision:
             if found != view:
                 view = found
                 show(view)

@@ -44,6 +44,7 @@ class Desired:
 
     Attributes:
         generation: counts the changes, as ``metadata.generation`` does.
+        revision: counts the commands: the supervisor tries at once what it had put off, changed or not.
         manifest: the manifest as given.
         scale: replicas by region that stand in for the manifest's until the next ``up``.
         node_command: the program of a node and what comes before its flags.
@@ -52,6 +53,7 @@ class Desired:
     """
 
     generation: int
+    revision: int
     manifest: Mapping[str, Any]
     scale: Mapping[str, int]
     node_command: tuple[str, ...]
@@ -65,6 +67,7 @@ class Desired:
         """Make the content of ``cluster.json``."""
         return {
             "generation": self.generation,
+            "revision": self.revision,
             "manifest": self.manifest,
             "scale": dict(self.scale),
             "nodeCommand": list(self.node_command),
@@ -76,6 +79,7 @@ class Desired:
         """Read the content of ``cluster.json``."""
         return cls(
             generation=value["generation"],
+            revision=value["revision"],
             manifest=value["manifest"],
             scale=value["scale"],
             node_command=tuple(value["nodeCommand"]),

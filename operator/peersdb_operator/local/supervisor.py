@@ -105,7 +105,7 @@ class Supervisor:
                 record = Record(0, 0)
                 self._nodes[member.name] = Node(record)
                 self._memory.members[member.name] = record
-        for node in self._nodes.values():  # a change is a reason to try at once
+        for node in self._nodes.values():  # a command is a reason to try at once
             node.start_at = 0.0
             node.failures = 0
             node.trouble = ""
@@ -346,6 +346,7 @@ class Supervisor:
             self._nodes,
             templates,
             generation=self._desired.generation,
+            revision=self._desired.revision,
             store=self._memory.store,
             supervisor=os.getpid(),
             trouble=self._complaint,

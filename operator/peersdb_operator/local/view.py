@@ -24,6 +24,7 @@ def view(
     templates: Mapping[str, tuple[str, ...]],
     *,
     generation: int,
+    revision: int,
     store: str | None,
     supervisor: int,
     trouble: str,
@@ -39,6 +40,7 @@ def view(
         nodes: those and any that ran before, by name.
         templates: what each should run by.
         generation: the generation of the manifest.
+        revision: the command that it was heard by.
         store: the store's address, if known.
         supervisor: its process id.
         trouble: what keeps it from its work.
@@ -61,6 +63,7 @@ def view(
         "local": {
             "directory": str(state.path),
             "supervisor": supervisor,
+            "revision": revision,
             "trouble": trouble,
             "members": [_row(state, member, nodes[member.name]) for member in members]
             + [_leaving(name, nodes[name]) for name in leaving],
