@@ -1,0 +1,79 @@
+"""What this machine can do at best, measured in the same run: the disk and a raw stream."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import trio
+
+from peersdb.core.identity import Signer
+from peersdb.net.host import Host
+from peersdb.net.stream import Stream
+
+COMMITS = 300
+STREAM_BYTES = 256 * 1024 * 1024
+PIECE = 1024 * 1024
+
+
+def commits_per_second(directory: Path) -> float:
+    """SQLite commits of 1 KiB with ``synchronous=FULL`` in WAL mode, one after the other."""
+    conn = sqlite3.connect(directory / "limit.sqlite", isolation_level=None)
+    conn.execute("PRAGMA journal_mode=WAL")
+    conn.execute("PRAGMA synchronous=FULL")
+    conn.execute("CREATE TABLE t (data BLOB)")
+    data = os.urandom(1024)
+    start = time.perf_counter()
+    for _ in range(COMMITS):
+        conn.execute("INSERT INTO t VALUES (?)", (data,))
+    seconds = time.perf_counter() - start
+    conn.close()
+    return COMMITS / seconds
+
+
+def stream_bytes_per_second() -> float:
+    """Bytes over one libp2p stream (noise, yamux) between two processes."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.limits"], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    ) as sink:
+        if sink.stdout is None or sink.stdin is None:
+            raise SystemExit("the sink has no pipes")
+        address = sink.stdout.readline().strip()
+        rate = trio.run(_send, address)
+        sink.stdin.close()
+    return rate
+
+
+async def _send(address: str) -> float:
+    host = Host(Signer.from_seed(b"\x01" * 32))
+    async with host.run("127.0.0.1", 0):
+        stream = await host.open(await host.dial(address), "/sink/1")
+        piece = os.urandom(PIECE)
+        start = time.perf_counter()
+        for _ in range(STREAM_BYTES // PIECE):
+            await stream.write(piece)
+        await stream.read_exactly(2)
+        return STREAM_BYTES / (time.perf_counter() - start)
+
+
+async def _sink() -> None:
+    host = Host(Signer.from_seed(b"\x02" * 32))
+
+    async def swallow(stream: Stream) -> None:
+        left = STREAM_BYTES
+        while left:
+            left -= len(await stream.read_exactly(min(left, PIECE)))
+        await stream.write(b"ok")
+
+    host.handle("/sink/1", swallow)
+    async with host.run("127.0.0.1", 0):
+        print(f"{host.addresses[0]}/p2p/{host.peer_id}", flush=True)
+        await trio.to_thread.run_sync(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    trio.run(_sink)

@@ -1,0 +1,223 @@
+"""The measures: each starts its own nodes and gives rows of the result table."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from benchmarks.cluster import BenchNode
+from benchmarks.limits import commits_per_second, stream_bytes_per_second
+
+MIB = 1024 * 1024
+#: Entries are made so many at once where their rate is not the question.
+CLIENTS = 32
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row.
+
+    Attributes:
+        what: the measure.
+        value: the figure, in ``unit``.
+        unit: of value and target.
+        target: what it is held against, or None.
+        better: ``higher`` or ``lower``.
+        rival: what others reach, as text.
+    """
+
+    what: str
+    value: float
+    unit: str
+    target: float | None
+    better: str
+    rival: str
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without one."""
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.better == "higher" else self.value <= self.target
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row with its verdict."""
+        return {**asdict(self), "met": self.met}
+
+
+async def post(session: aiohttp.ClientSession, directory: Path, entries: int) -> list[Result]:
+    """Posts of 1 KiB, durable when acknowledged: one client, then 32; then a larger log."""
+    limit = commits_per_second(directory)
+    node = BenchNode(directory, "post", "-root")
+    try:
+        await node.ready(session)
+        one = await _posts(session, node, 300, 1)
+        many = await _posts(session, node, 3000, CLIENTS)
+        await _posts(session, node, max(0, entries - 3300), CLIENTS)
+        later = await _posts(session, node, 300, 1)
+    finally:
+        node.stop()
+    rival = "193/s falling to 25/s (Go PeersDB), 3,000/s (iroh); neither is durable"
+    return [
+        Result("SQLite FULL commits, the limit", limit, "/s", None, "higher", ""),
+        Result("post 1 KiB, 1 client", one, "/s", limit / 2, "higher", rival),
+        Result(f"post 1 KiB, {CLIENTS} clients", many, "/s", 1500, "higher", rival),
+        Result(
+            f"post 1 KiB, 1 client, {entries:,} entries",
+            later,
+            "/s",
+            one * 0.9,
+            "higher",
+            "25/s (Go PeersDB)",
+        ),
+    ]
+
+
+async def replicate(session: aiohttp.ClientSession, directory: Path, entries: int) -> list[Result]:
+    """A new peer catches up; live entries; query."""
+    root = BenchNode(directory, "root", "-root")
+    nodes = [root]
+    try:
+        await root.ready(session)
+        await _posts(session, root, entries, CLIENTS)
+        peer = BenchNode(directory, "peer", "-benchmark")
+        nodes.append(peer)
+        while not (await _addresses(session, peer)):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+        start = time.perf_counter()
+        await peer.command(session, "connect", (await _addresses(session, root))[0])
+        caught_up = await peer.wait_entries(session, entries) - start
+        delays = await _live(session, root, peer, 200)
+        first, whole = await _query(session, peer)
+    finally:
+        for node in nodes:
+            node.stop()
+    return [
+        Result(f"a new peer has {entries:,} entries", caught_up, "s", 2.0 * entries / 10_000, "lower",
+               "10,000: 2.0 s (iroh), 42 s (OrbitDB JS)"),
+        Result("live entry, post answered → in the other's query, median", statistics.median(delays) * 1e3, "ms", 6,
+               "lower", "1.7 ms (iroh), 20 ms (Go PeersDB)"),
+        Result("live entry, p99", statistics.quantiles(delays, n=100)[98] * 1e3, "ms", 30, "lower", ""),
+        Result(f"query {entries:,} entries, first byte", first * 1e3, "ms", 20, "lower", "5 s (Go PeersDB)"),
+        Result(f"query {entries:,} entries, all", whole * 1e3, "ms", 150, "lower", "5 s (Go PeersDB)"),
+    ]  # fmt: skip
+
+
+async def files(session: aiohttp.ClientSession, directory: Path, entries: int) -> list[Result]:  # noqa: ARG001 - one signature
+    """A file of 44 MiB (what a command's body takes) from a peer, verified, on disk."""
+    limit = await asyncio.to_thread(stream_bytes_per_second) / 1e6
+    root = BenchNode(directory, "source", "-root")
+    peer = BenchNode(directory, "sink", f"-bootstrap=127.0.0.1:{root.port}")
+    try:
+        await root.ready(session)
+        await peer.ready(session)
+        content = os.urandom(44 * MIB)
+        start = time.perf_counter()
+        await root.command(session, "post", file=content)
+        posted = len(content) / 1e6 / (time.perf_counter() - start)
+        (row,) = await root.command(session, "query")
+        await peer.wait_entries(session, 1)
+        start = time.perf_counter()
+        await peer.command(session, "get", row["path"])
+        fetched = len(content) / 1e6 / (time.perf_counter() - start)
+        (found,) = peer.downloads.iterdir()
+        if hashlib.sha256(found.read_bytes()).digest() != hashlib.sha256(content).digest():
+            raise SystemExit("the file that was fetched is not the one that was posted")
+        memory = peer.memory / MIB
+    finally:
+        peer.stop()
+        root.stop()
+    return [
+        Result("raw libp2p stream, the limit", limit, "MB/s", None, "higher", ""),
+        Result("file of 44 MiB in, by command (base64)", posted, "MB/s", None, "higher", "44 (Go PeersDB)"),
+        Result("file of 44 MiB from a peer", fetched, "MB/s", min(250.0, limit / 2), "higher",
+               "157 to 219 (iroh), 105 (Go PeersDB), 100 (Kubo)"),
+        Result("memory of the peer that fetched it", memory, "MiB", None, "lower", ""),
+    ]  # fmt: skip
+
+
+async def start(session: aiohttp.ClientSession, directory: Path, entries: int) -> list[Result]:
+    """Start to ready, idle memory, restart with a log."""
+    node = BenchNode(directory, "start", "-root")
+    try:
+        first = await node.ready(session)
+        await asyncio.sleep(1)
+        idle = node.memory / MIB
+        await _posts(session, node, entries, CLIENTS)
+    finally:
+        node.stop()
+    node = BenchNode(directory, "start", "-root")
+    try:
+        again = await node.ready(session)
+        await asyncio.sleep(1)
+        loaded = node.memory / MIB
+    finally:
+        node.stop()
+    return [
+        Result("start to ready", first, "s", 1.5, "lower", "0.2 s (Go PeersDB)"),
+        Result("idle memory", idle, "MiB", 115, "lower", "58 MiB (Go PeersDB)"),
+        Result(
+            f"restart with {entries:,} entries", again, "s", 2.0, "lower", "2.1 s with 8,000 (Go PeersDB)"
+        ),
+        Result(f"memory after it, {entries:,} entries", loaded, "MiB", 150, "lower", "200 MiB (Go PeersDB)"),
+    ]
+
+
+Measure = Callable[[aiohttp.ClientSession, Path, int], Awaitable[list[Result]]]
+MEASURES: dict[str, Measure] = {"start": start, "post": post, "replicate": replicate, "files": files}
+
+
+async def _posts(session: aiohttp.ClientSession, node: BenchNode, count: int, clients: int) -> float:
+    numbers = iter(range(count))
+
+    async def client() -> None:
+        for _ in numbers:
+            await node.command(session, "post", file=os.urandom(1024))
+
+    begin = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return count / max(1e-9, time.perf_counter() - begin)
+
+
+async def _addresses(session: aiohttp.ClientSession, node: BenchNode) -> list[str]:
+    try:
+        found: list[str] = (await node.status(session))["addrs"]
+    except aiohttp.ClientError:
+        return []
+    return found
+
+
+async def _live(
+    session: aiohttp.ClientSession, source: BenchNode, target: BenchNode, count: int
+) -> list[float]:
+    delays = []
+    known = (await target.status(session))["entries"]
+    for number in range(count):
+        await source.command(session, "post", file=os.urandom(256))
+        posted = time.perf_counter()
+        while (await target.status(session))["entries"] <= known + number:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        delays.append(time.perf_counter() - posted)
+    return delays
+
+
+async def _query(session: aiohttp.ClientSession, node: BenchNode) -> tuple[float, float]:
+    """Seconds to the first byte and to the last, the median of five."""
+    runs = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        async with session.post(f"{node.url}/peersdb/command", data='{"method":{"cmd":"query"}}') as answer:
+            await answer.content.readany()
+            first = time.perf_counter() - begin
+            await answer.read()
+            runs.append((first, time.perf_counter() - begin))
+    return statistics.median(run[0] for run in runs), statistics.median(run[1] for run in runs)
