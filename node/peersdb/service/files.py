@@ -18,7 +18,7 @@ import structlog
 import trio
 
 from peersdb.core.cid import CID, RAW, Block
-from peersdb.core.unixfs import FileBuilder, Profile, read_node
+from peersdb.core.unixfs import FileBuilder, Profile, build_file, read_node
 from peersdb.errors import BlockMismatch, InvalidData, NotFound, PeerUnreachable, StorageError
 from peersdb.net.blocks import BlockClient
 from peersdb.net.host import Host
@@ -32,6 +32,8 @@ log = structlog.get_logger("files")
 #: over a round trip of 80 ms.
 REQUEST_BLOCKS = 4
 REQUESTS = 2
+#: Content up to this size (bytes) becomes blocks at once: hashing it takes less than handing it to a thread.
+BUILD_INLINE = 64 * 1024
 #: Fetched bytes that are stored together.
 STORE_BYTES = 4 * 1024 * 1024
 #: Peers asked for one file at most.
@@ -56,6 +58,9 @@ class Files:
         Raises:
             DiskFull: they do not fit.
         """
+        if len(content) <= BUILD_INLINE:
+            root, size, blocks = build_file(content, self._profile)
+            return root, size, await self._blocks.put_files(blocks, durable=True)
         builder = FileBuilder(self._profile)
         small: list[Block] = []
         view = memoryview(content)
