@@ -10,6 +10,7 @@ Plain ``subprocess``: under locust it is gevent's, which waits cooperatively.
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,6 +20,10 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # A node promises to stop within 5 s of SIGTERM.
 STOP_SECONDS = 8.0
+
+# Linux takes ports for outgoing connections from 32768 on (net.ipv4.ip_local_port_range).
+PORTS = range(20_000, 32_000)
+PORT_TRIES = 100
 
 # Loaded here, not between fork and exec, where little is safe.
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -79,10 +84,20 @@ def stop(process: subprocess.Popen[bytes], *, seconds: float = STOP_SECONDS) -> 
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on, from below the range that outgoing connections take theirs from.
+
+    Raises:
+        OSError: so many tries found none free.
+    """
+    for _ in range(PORT_TRIES):
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with socket.socket() as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+        return port
+    raise OSError(f"{PORT_TRIES} ports tried in {PORTS.start} to {PORTS.stop - 1}, none is free")
 
 
 def tail(log: Path, lines: int = 5) -> str:
