@@ -91,6 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.set_defaults(run=_build)
 
+    crd = commands.add_parser(
+        "crd", help="print the resource's definition, for kubectl or as a reference to read"
+    )
+    crd.add_argument(
+        "-o", "--output", choices=["yaml", "markdown"], default="yaml", help="format (default: yaml)"
+    )
+    crd.set_defaults(run=_crd)
+
     local = commands.add_parser("local", help="run a manifest as processes of this machine")
     _local_commands(local.add_subparsers(metavar="COMMAND", required=True))
 
@@ -206,6 +214,16 @@ def _build(options: argparse.Namespace) -> int:
     return 0
 
 
+def _crd(options: argparse.Namespace) -> int:
+    from peersdb_operator import definition, reference  # noqa: PLC0415
+
+    if options.output == "markdown":
+        sys.stdout.write(reference.markdown(definition.schema()))
+    else:
+        _dump_yaml([definition.definition()])
+    return 0
+
+
 def _up(options: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
 
@@ -292,7 +310,14 @@ def _supervise(options: argparse.Namespace) -> int:
 def _dump_yaml(documents: Sequence[Any]) -> None:
     import yaml  # noqa: PLC0415
 
-    yaml.safe_dump_all(documents, sys.stdout, sort_keys=False, explicit_start=len(documents) > 1, width=110)
+    class Plain(yaml.SafeDumper):
+        """Writes values out each time: anchors are for programs."""
+
+        def ignore_aliases(self, _data: object) -> bool:
+            return True
+
+    several = len(documents) > 1
+    yaml.dump_all(documents, sys.stdout, Plain, sort_keys=False, explicit_start=several, width=110)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,9 @@ def test_any_bytes_are_accepted_or_refused_with_a_fault(data):
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -113,7 +115,9 @@ def cel_rules(node, path=()):
 
 def test_every_cel_rule_has_its_twin_and_every_twin_its_rule():
     found = list(cel_rules(definition.schema()))
-    assert [(path, message) for path, message, old in found if not old] == [(r.path, r.message) for r in rules.RULES]
+    assert [(path, message) for path, message, old in found if not old] == [
+        (r.path, r.message) for r in rules.RULES
+    ]
     assert sorted((path, message) for path, message, old in found if old) == sorted(
         (t.path, t.message) for t in rules.TRANSITIONS
     )
@@ -167,7 +171,10 @@ def changed(old, new):
     return []
 
 
-SIZE = ["spec.regions: a region's storage size is immutable", "spec.root: the root's storage size is immutable"]
+SIZE = [
+    "spec.regions: a region's storage size is immutable",
+    "spec.root: the root's storage size is immutable",
+]
 CLASS = [
     "spec.regions: a region's storageClassName is immutable",
     "spec.root: the root's storageClassName is immutable",
