@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from typing import NoReturn
 
 import structlog
@@ -13,6 +14,8 @@ import trio
 
 from peersdb.errors import PeersDBError, SettingsError
 from peersdb.settings import HelpRequested, Settings, from_process
+
+log = structlog.get_logger("node")
 
 
 def main() -> None:
@@ -39,17 +42,22 @@ async def _run(settings: Settings) -> None:
     from peersdb.service.environment import Environment  # noqa: PLC0415
     from peersdb.service.node import Node  # noqa: PLC0415
 
+    stop, serving = trio.Event(), False
+
+    async def watch(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            # The first signal lets requests finish. Where none can run yet, or at the second, all ends at once.
+            if stop.is_set() or not serving:
+                scope.cancel()
+            stop.set()
+
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-
-            async def stop_on_signal() -> None:
-                async for number in signals:
-                    structlog.get_logger("node").info("stopping", signal=signal.Signals(number).name)
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(stop_on_signal)
+            nursery.start_soon(watch, signals, nursery.cancel_scope)
             async with Node.run(settings, Environment(), os.urandom, __version__) as node:
-                await serve(node)
+                serving = True
+                await serve(node, stop)
             nursery.cancel_scope.cancel()
 
 

@@ -1,4 +1,7 @@
-"""Real `peersdb` processes for the contract tests: started, asked, stopped, killed; nothing is imported from the node."""
+"""Real `peersdb` processes for the contract tests: started, asked, stopped, killed.
+
+Nothing is imported from the node: these tests know what its users know.
+"""
 
 from __future__ import annotations
 

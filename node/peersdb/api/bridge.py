@@ -31,7 +31,7 @@ class Bridge:
     async def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Runs an async function of the trio side, from the asyncio side.
 
-        A caller who is cancelled (a client that went away) cancels the function.
+        A caller who is cancelled cancels the function.
 
         Raises:
             ShuttingDown: the trio side has ended, or ended meanwhile.
@@ -77,8 +77,11 @@ async def asyncio_thread(
 ) -> AsyncIterator[None]:
     """Runs ``serve(ready, stop)`` on asyncio in a thread for as long as the block runs.
 
+    At the end of the block ``stop`` is set and ``serve`` may take its time; where the block or that wait is
+    cancelled, or the block fails, ``serve`` is cancelled. The thread has ended in every case.
+
     Args:
-        serve: calls ``ready`` once it serves and returns soon after ``stop`` is set.
+        serve: calls ``ready`` once it serves, returns after ``stop`` is set, and soon after it is cancelled.
 
     Raises:
         Exception: what ``serve`` raised, at the start or later.
@@ -86,45 +89,54 @@ async def asyncio_thread(
     token = trio.lowlevel.current_trio_token()
     started, ended = trio.Event(), trio.Event()
     failure: list[BaseException] = []
-    control: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    def tell(event: trio.Event) -> None:
-        with contextlib.suppress(trio.RunFinishedError):
-            token.run_sync_soon(event.set)
+    # Made here, so that both can be told to end at any time, before the thread has come to anything as well.
+    loop = asyncio.new_event_loop()
+    stop, abort = asyncio.Event(), asyncio.Event()
 
     async def main() -> None:
-        stop = asyncio.Event()
-        control.append((asyncio.get_running_loop(), stop))
-        await serve(lambda: tell(started), stop)
+        serving = asyncio.ensure_future(serve(lambda: token.run_sync_soon(started.set), stop))
+        aborting = asyncio.ensure_future(abort.wait())
+        await asyncio.wait({serving, aborting}, return_when=asyncio.FIRST_COMPLETED)
+        aborting.cancel()
+        serving.cancel()  # does nothing to one that is done
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
 
     def run() -> None:
         try:
-            asyncio.run(main())
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(main())
         except BaseException as error:  # noqa: BLE001 - raised on the trio side
             failure.append(error)
         finally:
-            tell(ended)
-            tell(started)
+            # The trio side waits for this thread, so it still runs.
+            token.run_sync_soon(ended.set)
+            token.run_sync_soon(started.set)
+
+    def tell(event: asyncio.Event) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+            loop.call_soon_threadsafe(event.set)
+
+    async def watch() -> None:
+        await ended.wait()
+        if failure:
+            raise failure[0]
 
     threading.Thread(target=run, name="peersdb-http", daemon=True).start()
-    await started.wait()
-    if failure:
-        raise failure[0]
     try:
+        await started.wait()
+        if failure:
+            raise failure[0]
         async with trio.open_nursery() as nursery:
-
-            async def watch() -> None:
-                await ended.wait()
-                if failure:
-                    raise failure[0]
-
             nursery.start_soon(watch)
             yield
             nursery.cancel_scope.cancel()
+        tell(stop)
+        await ended.wait()
+        if failure:
+            raise failure[0]
     finally:
-        for loop, stop in control:
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(stop.set)
+        tell(abort)
         with trio.CancelScope(shield=True):
             await ended.wait()
 

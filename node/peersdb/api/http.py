@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,7 +20,7 @@ from aiohttp import web
 
 from peersdb.api.bridge import Bridge
 from peersdb.api.commands import Commands, check_arguments, row_document
-from peersdb.errors import BadRequest, PeersDBError, StorageError, TooLarge, UsageError
+from peersdb.errors import BadRequest, PeersDBError, ShuttingDown, StorageError, TooLarge, UsageError
 from peersdb.service.node import Node
 from peersdb.settings import Settings
 
@@ -29,8 +30,12 @@ log = structlog.get_logger("http")
 MAX_AT_ONCE = 256
 #: Bodies above this size (bytes) are decoded in a worker thread.
 DECODE_INLINE = 256 * 1024
-#: After SIGTERM running requests get so long (seconds) to finish.
-GRACE = 3.0
+#: Once requests are cancelled, their last answers get so long (seconds) to leave, twice at most: by themselves,
+#: and after their connections were told.
+LAST_WORDS = 0.5
+
+#: What a supervisor asks.
+HEALTH = frozenset({"/healthz", "/readyz"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,9 +55,10 @@ class HttpApi:
         self._node, self._bridge, self._commands = node, bridge, Commands(node)
         self._settings = node.settings
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._running, self._stopping, self._idle = 0, False, asyncio.Event()
 
     async def serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
-        """Listens until ``stop`` is set, then finishes what runs.
+        """Listens until ``stop`` is set, then until no request runs; cancelled, it ends those that run.
 
         Raises:
             StorageError: the port is taken.
@@ -63,14 +69,24 @@ class HttpApi:
         app.router.add_get("/peersdb/status", self._status)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_WORDS, handle_signals=False)
         await runner.setup()
         try:
             await _listen(runner, self._settings)
             ready()
             await stop.wait()
+            await self._finish(runner)
         finally:
             await runner.cleanup()
+
+    async def _finish(self, runner: web.AppRunner) -> None:
+        """Takes no more requests, neither by new connections nor by open ones, and waits for those that run."""
+        for site in list(runner.sites):
+            await site.stop()
+        self._stopping = True
+        while self._running:
+            self._idle.clear()
+            await self._idle.wait()
 
     # --- endpoints -----------------------------------------------------------------------------------
 
@@ -105,13 +121,19 @@ class HttpApi:
             return web.Response(body=b"[" + first + b"]", content_type="application/json")
         response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
         await response.prepare(request)
-        await response.write(b"[" + first)
-        while cursor is not None:
-            rows, cursor = await self._bridge.call(page, cursor)
-            if rows:
-                await response.write(b"," + _rows(rows))
-        await response.write(b"]")
-        await response.write_eof()
+        try:
+            await response.write(b"[" + first)
+            while cursor is not None:
+                rows, cursor = await self._bridge.call(page, cursor)
+                if rows:
+                    await response.write(b"," + _rows(rows))
+            await response.write(b"]")
+            await response.write_eof()
+        except PeersDBError as error:
+            # The status is sent already: only a cut connection tells the client that the list is not whole.
+            log.error("query broke off", code=error.code, error=str(error))
+            if request.transport is not None:
+                request.transport.abort()
         return response
 
     async def _benchmarks(self, _request: web.Request) -> web.Response:
@@ -143,30 +165,47 @@ class HttpApi:
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._running += 1
         try:
-            self._check_origin(request)
-            async with self._slots:
-                response = await handler(request)
-        except PeersDBError as error:
-            if error.status >= 500 and not isinstance(error, StorageError):
-                log.info("request failed", path=request.path, code=error.code, error=str(error))
-            elif error.status >= 500:
-                log.error("request failed", path=request.path, code=error.code, error=str(error))
-            response = _error(error.status, error.code, str(error))
-        except web.HTTPException as error:
-            response = _error(
-                error.status, error.reason.lower().replace(" ", "_"), f"{error.reason}: {request.path}"
-            )
-        except Exception:  # the bug's trace goes to the log, the client learns that it is ours
-            log.exception("request failed", path=request.path)
-            response = _error(500, "internal", "internal error: the node's log has the details")
+            response = await self._answer(request, handler)
+        finally:
+            self._running -= 1
+            self._idle.set()
         if self._settings.cors_origin and not response.prepared:
             response.headers["Access-Control-Allow-Origin"] = self._settings.cors_origin
             response.headers["Access-Control-Allow-Methods"] = "POST"
             response.headers["Access-Control-Allow-Headers"] = "Content-Type"
         return response
 
-    def _check_origin(self, request: web.Request) -> None:
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """What the handler gives, or what its error becomes."""
+        try:
+            self._check(request)
+            # Health is answered even while as many requests wait as may.
+            async with contextlib.nullcontext() if request.path in HEALTH else self._slots:
+                return await handler(request)
+        except PeersDBError as error:
+            if error.status >= 500:
+                level = log.error if isinstance(error, StorageError) else log.info
+                level("request failed", path=request.path, code=error.code, error=str(error))
+            return _error(error.status, error.code, str(error))
+        except web.HTTPNotFound:
+            return _error(404, "unknown_path", f"there is nothing at {request.path}")
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return _error(
+                405, "method_not_allowed", f"{request.path} takes {allowed} only", {"Allow": allowed}
+            )
+        except web.HTTPException as error:
+            return _error(error.status, "bad_request", f"{error.reason}: {request.path}")
+        except Exception:  # the bug's trace goes to the log, the client learns that it is ours
+            log.exception("request failed", path=request.path)
+            return _error(500, "internal", "internal error: the node's log has the details")
+
+    def _check(self, request: web.Request) -> None:
+        """Whether this request is taken at all."""
+        if self._stopping:
+            raise ShuttingDown("the node is stopping")
         origin = request.headers.get("Origin")
         if origin is None or self._settings.cors_origin in ("*", origin):
             return
@@ -216,6 +255,16 @@ def _name(value: object) -> str | None:
 
 def _rows(rows: list[Any]) -> bytes:
     return json.dumps([row_document(row) for row in rows], separators=(",", ":"))[1:-1].encode()
+
+
+def _refused(request: web.Request, error: web.HTTPException) -> web.Response:
+    """The errors of aiohttp itself in this interface's form."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return _error(405, "method_not_allowed", f"{request.path} takes {allowed} only", {"Allow": allowed})
+    if isinstance(error, web.HTTPNotFound):
+        return _error(404, "unknown_path", f"there is nothing at {request.path}")
+    return _error(error.status, "bad_request", f"{error.reason}: {request.path}")
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

@@ -1,8 +1,15 @@
-"""Starts the interfaces that the settings ask for and stops them in order."""
+"""Starts the interfaces that the settings ask for, and ends them in order.
+
+Order of an end: no new request is taken; what runs has `GRACE` seconds to finish; what still runs then is
+cancelled and its client told so. The node's other parts work until the last request is answered, because
+requests need them: the node is told to stop by an event and is not cancelled.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -11,37 +18,48 @@ from peersdb.api.commands import Commands
 from peersdb.api.shell import Shell, print_line
 from peersdb.service.node import Node
 
+#: Running requests get so long (seconds) to finish. The whole end takes 5 s at most: closing the HTTP
+#: connections and the node's own takes the rest.
+GRACE = 2.5
 
-async def serve(node: Node) -> None:
-    """Serves until cancelled (a signal), or until the shell says exit."""
+
+async def serve(node: Node, stop: trio.Event) -> None:
+    """Serves until ``stop`` is set or the shell says exit, then ends in order; cancelled, it ends at once."""
     try:
-        # The calls that cross over outlive a cancellation for as long as HTTP finishes its requests.
-        with trio.CancelScope(shield=True) as shield:
-            async with trio.open_nursery() as calls:
-                await _interfaces(node, Bridge(calls), shield)
-                calls.cancel_scope.cancel()
+        async with trio.open_nursery() as calls:
+            async with _http(node, calls):
+                await _until_stopped(node, stop)
+                calls.cancel_scope.deadline = trio.current_time() + GRACE
+            calls.cancel_scope.cancel()  # what still runs has no client any more
     finally:
         node.write_benchmark()
 
 
-async def _interfaces(node: Node, bridge: Bridge, shield: trio.CancelScope) -> None:
+@asynccontextmanager
+async def _http(node: Node, calls: trio.Nursery) -> AsyncIterator[None]:
+    """HTTP, where it is asked for; its requests run as tasks of ``calls``."""
     if not node.settings.http:
-        shield.shield = False
-        await _wait(node)
+        yield
         return
     from peersdb.api.http import HttpApi  # noqa: PLC0415 - aiohttp's 30 MB only where it serves
 
-    async with asyncio_thread(HttpApi(node, bridge).serve):
-        shield.shield = False
-        try:
-            await _wait(node)
-        finally:
-            shield.shield = True
+    async with asyncio_thread(HttpApi(node, Bridge(calls)).serve):
+        yield
 
 
-async def _wait(node: Node) -> None:
-    if node.settings.shell:
-        history = node.settings.repo_dir / "shell_history"
-        if await Shell(Commands(node), sys.stdin, print_line, history).run() or not node.settings.http:
-            return
-    await trio.sleep_forever()
+async def _until_stopped(node: Node, stop: trio.Event) -> None:
+    if not node.settings.shell:
+        await stop.wait()
+        return
+    history = node.settings.repo_dir / "shell_history"
+    shell = Shell(Commands(node), sys.stdin, print_line, history)
+    async with trio.open_nursery() as nursery:
+
+        async def run_shell() -> None:
+            # The end of the input ends the shell alone where the node has another interface.
+            if await shell.run() or not node.settings.http:
+                stop.set()
+
+        nursery.start_soon(run_shell)
+        await stop.wait()
+        nursery.cancel_scope.cancel()
