@@ -62,9 +62,9 @@ class BlockServer:
 class BlockClient:
     """One stream on which a peer is asked for blocks."""
 
-    def __init__(self, host: Host, peer: str) -> None:
+    def __init__(self, host: Host, peer: str, *, idle_timeout: float = IDLE_TIMEOUT) -> None:
         """The stream is opened at the first request."""
-        self._host = host
+        self._host, self._idle_timeout = host, idle_timeout
         self._stream: Stream | None = None
         self._ids = count(1)
         self.peer = peer
@@ -108,10 +108,10 @@ class BlockClient:
 
     async def _answer(self, stream: Stream, number: int, expected: bytes) -> bytes | None:
         try:
-            with trio.fail_after(IDLE_TIMEOUT):
+            with trio.fail_after(self._idle_timeout):
                 header = wire.decode(await stream.read_frame())
                 if not isinstance(header, BlockHeader) or header.id != number or header.cid != expected:
                     raise InvalidMessage(f"peer {self.peer} answered something else than was asked")
                 return None if header.size < 0 else await stream.read_exactly(header.size)
         except trio.TooSlowError:
-            raise PeerUnreachable(f"peer {self.peer} sent nothing for {IDLE_TIMEOUT:.0f} s") from None
+            raise PeerUnreachable(f"peer {self.peer} sent nothing for {self._idle_timeout:.0f} s") from None

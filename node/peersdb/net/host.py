@@ -64,7 +64,9 @@ class Host:
         on_disconnected: called with a peer id when its last connection is gone.
     """
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(
+        self, signer: Signer, *, ping_interval: float = PING_INTERVAL, ping_timeout: float = PING_TIMEOUT
+    ) -> None:
         """Makes the host; it listens in `run`."""
         keys = create_new_key_pair(signer.seed)
         self.peer_id = signer.peer_id
@@ -86,10 +88,10 @@ class Host:
                 max_connections=MAX_CONNECTIONS,
                 auto_connect_interval=1e9,
                 enable_health_monitoring=True,
-                health_initial_delay=PING_INTERVAL,
+                health_initial_delay=ping_interval,
                 health_warmup_window=0,
-                health_check_interval=PING_INTERVAL,
-                ping_timeout=PING_TIMEOUT,
+                health_check_interval=ping_interval,
+                ping_timeout=ping_timeout,
                 abort_connection_on_ping_failure=True,
             ),
         )
