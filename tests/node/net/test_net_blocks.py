@@ -1,0 +1,211 @@
+"""Blocks and benchmarks asked of peers: what comes is what was asked for, or an error with a name."""
+
+import os
+
+import pytest
+import trio
+from net_helpers import PATIENCE, assert_usable, eventually, pair
+
+from peersdb.core import wire
+from peersdb.core.cid import CID, DAG_PB, Block
+from peersdb.core.wire import BLOCKS_PROTOCOL, BenchmarkRequest, BlockHeader, Heads, Want
+from peersdb.errors import BlockMismatch, CorruptData, InvalidMessage, PeerUnreachable
+from peersdb.net.benchmarks import ask_benchmark, serve_benchmark
+from peersdb.net.blocks import BlockClient, BlockServer
+
+
+def make(size):
+    data = os.urandom(size)
+    return Block(CID.of(data), data)
+
+
+async def collect(client, asked):
+    return [(cid, found.data if found else None) async for cid, found in client.answers(asked)]
+
+
+def serve(host, blocks):
+    held = {made.cid: made.data for made in blocks}
+
+    async def get(cid):
+        await trio.lowlevel.checkpoint()
+        return held.get(cid)
+
+    BlockServer(host, get)
+    return held
+
+
+async def test_blocks_come_in_the_order_they_were_asked_for_and_missing_ones_are_said():
+    async with pair() as (a, b):
+        blocks = [make(size) for size in (1, 100, 40_000, 1 << 20, 2 << 20, 0)]
+        serve(b, blocks)
+        lacking = make(10)
+        client = BlockClient(a, b.peer_id)
+        with trio.fail_after(PATIENCE):
+            order = [blocks[3], lacking, *blocks, lacking, blocks[0]]
+            answers = await collect(client, await client.request([made.cid for made in order]))
+        assert answers == [(made.cid, None if made is lacking else made.data) for made in order]
+        await client.close()
+
+
+async def test_several_requests_may_be_on_the_way():
+    async with pair() as (a, b):
+        blocks = [make(200_000) for _ in range(24)]
+        serve(b, blocks)
+        client = BlockClient(a, b.peer_id)
+        with trio.fail_after(PATIENCE):
+            asked = [
+                await client.request([made.cid for made in blocks[at : at + 4]]) for at in range(0, 24, 4)
+            ]
+            answers = [answer for request in asked for answer in await collect(client, request)]
+        assert answers == [(made.cid, made.data) for made in blocks]
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_bytes_that_are_not_the_block_s_are_refused(size):
+    async with pair() as (a, b):
+        made = make(size)
+        held = serve(b, [made])
+        held[made.cid] = made.data[:-1] + bytes([made.data[-1] ^ 1])
+        client = BlockClient(a, b.peer_id)
+        with trio.fail_after(PATIENCE), pytest.raises(BlockMismatch):
+            await collect(client, await client.request([made.cid]))
+        await client.close()
+        await assert_usable(a, b.peer_id)
+
+
+async def test_a_block_that_is_damaged_at_the_peer_is_one_that_it_has_not():
+    async with pair() as (a, b):
+
+        async def get(_cid):
+            await trio.lowlevel.checkpoint()
+            raise CorruptData("damaged")
+
+        BlockServer(b, get)
+        client = BlockClient(a, b.peer_id)
+        cids = [make(10).cid, make(20).cid]
+        with trio.fail_after(PATIENCE):
+            assert await collect(client, await client.request(cids)) == [(cid, None) for cid in cids]
+
+
+async def test_a_peer_that_falls_silent_is_given_up():
+    async with pair() as (a, b):
+
+        async def get(_cid):
+            await trio.sleep_forever()
+
+        BlockServer(b, get)
+        client = BlockClient(a, b.peer_id, idle_timeout=0.1)
+        with trio.fail_after(PATIENCE), pytest.raises(PeerUnreachable, match="nothing for"):
+            await collect(client, await client.request([make(10).cid]))
+        await client.close()
+
+
+async def test_a_peer_that_goes_away_is_told():
+    async with pair() as (a, b):
+
+        async def get(_cid):
+            await b.disconnect(a.peer_id)
+            return b""
+
+        BlockServer(b, get)
+        client = BlockClient(a, b.peer_id)
+        with trio.fail_after(PATIENCE), pytest.raises(PeerUnreachable):
+            await collect(client, await client.request([make(10).cid]))
+        await eventually(lambda: not a.connected)
+        with pytest.raises(PeerUnreachable, match="not connected"):
+            await BlockClient(a, b.peer_id).request([make(10).cid])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda want: BlockHeader(want.id + 1, want.cids[0], 0),
+        lambda want: BlockHeader(want.id, bytes(make(10).cid), 0),
+        lambda want: want,
+    ],
+)
+async def test_an_answer_to_another_question_is_refused(answer):
+    async with pair() as (a, b):
+
+        async def hostile(stream):
+            want = wire.decode(await stream.read_frame())
+            await stream.write_frame(wire.encode(answer(want)))
+            await trio.sleep_forever()
+
+        b.handle(BLOCKS_PROTOCOL, hostile)
+        client = BlockClient(a, b.peer_id)
+        with trio.fail_after(PATIENCE), pytest.raises(InvalidMessage, match="something else"):
+            await collect(client, await client.request([make(10).cid]))
+
+
+async def test_a_block_larger_than_blocks_may_be_is_refused_before_it_is_read():
+    async with pair() as (a, b):
+        made = make(10)
+
+        async def hostile(stream):
+            want = wire.decode(await stream.read_frame())
+            header = bytearray(wire.encode(BlockHeader(want.id, want.cids[0], 2**20)))
+            at = header.find(b"\x1a\x00\x10\x00\x00")
+            header[at : at + 5] = b"\x1a\x7f\xff\xff\xff"
+            await stream.write_frame(bytes(header))
+            await trio.sleep_forever()
+
+        b.handle(BLOCKS_PROTOCOL, hostile)
+        client = BlockClient(a, b.peer_id)
+        with trio.fail_after(PATIENCE), pytest.raises(InvalidMessage, match="size"):
+            await collect(client, await client.request([made.cid]))
+
+
+async def test_a_server_ends_the_stream_of_one_who_asks_wrongly_and_serves_on():
+    async with pair() as (a, b):
+        made = make(10)
+        serve(b, [made])
+        for body in (wire.encode(Heads(0, bytes(32))), b"nonsense", b"\xa1at`"):
+            stream = await a.open(b.peer_id, BLOCKS_PROTOCOL)
+            await stream.write_frame(body)
+            with trio.fail_after(PATIENCE), pytest.raises(PeerUnreachable):
+                await stream.read_frame()
+        client = BlockClient(a, b.peer_id)
+        assert await collect(client, await client.request([made.cid])) == [(made.cid, made.data)]
+
+
+async def test_a_cid_of_version_0_is_asked_for_as_it_is():
+    async with pair() as (a, b):
+        data = os.urandom(50)
+        made = Block(CID.of(data, DAG_PB, 0), data)
+        serve(b, [made])
+        client = BlockClient(a, b.peer_id)
+        assert await collect(client, await client.request([made.cid])) == [(made.cid, data)]
+
+
+async def test_a_request_names_no_more_blocks_than_it_may():
+    async with pair() as (a, b):
+        serve(b, [])
+        client = BlockClient(a, b.peer_id)
+        with pytest.raises(InvalidMessage, match="256"):
+            await client.request([make(10).cid] * 257)
+        assert wire.decode(wire.encode(Want(1, (bytes(make(1).cid),) * 256)))
+
+
+async def test_a_peer_s_benchmark_is_asked_for_and_empty_where_it_records_none():
+    async with pair() as (a, b):
+        answers = [b"", b'{"minc": 1}']
+        serve_benchmark(b, answers.pop)
+        with trio.fail_after(PATIENCE):
+            assert await ask_benchmark(a, b.peer_id) == b'{"minc": 1}'
+            assert await ask_benchmark(a, b.peer_id) == b""
+        with pytest.raises(PeerUnreachable):
+            await ask_benchmark(b, a.peer_id)  # serves none
+
+
+async def test_an_answer_that_is_no_benchmark_is_refused():
+    async with pair() as (a, b):
+
+        async def hostile(stream):
+            assert isinstance(wire.decode(await stream.read_frame()), BenchmarkRequest)
+            await stream.write_frame(wire.encode(Heads(0, bytes(32))))
+            await trio.sleep_forever()
+
+        b.handle(wire.BENCHMARK_PROTOCOL, hostile)
+        with trio.fail_after(PATIENCE), pytest.raises(InvalidMessage, match="Heads"):
+            await ask_benchmark(a, b.peer_id)
