@@ -48,14 +48,16 @@ def build(cluster: Cluster, store_address: str | None = None) -> list[Object]:
     return objects
 
 
-def bootstrap_addresses(cluster: Cluster) -> tuple[str, ...]:
-    """Give host:port of each root's HTTP API; pods of a group share one template, so a root finds itself
-    among them.
+def bootstrap_addresses(cluster: Cluster, group: Group) -> tuple[str, ...]:
+    """Give host:port of the HTTP APIs that a group's members join through: those of all roots.
+
+    Pods of a group share one template, so a root finds itself among them. It also calls on any member that is
+    ready: with an emptied volume it is a stranger to the others, who wait for it under its old key.
     """
-    return tuple(
-        f"{names.pod_host(cluster, cluster.root, index)}:{cluster.http_port}"
-        for index in range(cluster.root.replicas)
-    )
+    hosts = [names.pod_host(cluster, cluster.root, index) for index in range(cluster.root.replicas)]
+    if group.is_root:
+        hosts.append(names.cluster_object(cluster))
+    return tuple(f"{host}:{cluster.http_port}" for host in hosts)
 
 
 def service_account(cluster: Cluster) -> Object:
@@ -199,15 +201,17 @@ def _container(cluster: Cluster, group: Group) -> Object:
             node_arguments(
                 cluster,
                 group,
-                http_host="0.0.0.0",
+                host="0.0.0.0",
                 http_port=cluster.http_port,
                 libp2p_port=cluster.libp2p_port,
                 repo=REPO_DIR,
                 downloads=DOWNLOAD_DIR,
-                bootstrap=bootstrap_addresses(cluster),
+                bootstrap=bootstrap_addresses(cluster, group),
+                announce=f"/dns/{names.any_pod_host(cluster, group)}/tcp/{cluster.libp2p_port}",
             )
         ),
         "env": [
+            {"name": names.POD_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {
                 "name": "PEERSDB_STORE",
                 "valueFrom": {
@@ -217,7 +221,7 @@ def _container(cluster: Cluster, group: Group) -> Object:
                         "optional": True,
                     }
                 },
-            }
+            },
         ],
         "ports": [
             {"name": names.HTTP_PORT, "containerPort": cluster.http_port, "protocol": "TCP"},

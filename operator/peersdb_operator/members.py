@@ -45,27 +45,32 @@ def node_arguments(
     cluster: Cluster,
     group: Group,
     *,
-    http_host: str,
+    host: str,
     http_port: int,
     libp2p_port: int,
     repo: str,
     downloads: str,
     bootstrap: Sequence[str],
+    announce: str = "",
 ) -> tuple[str, ...]:
     """Give the node's arguments, but for the store's address, which is known only once a root runs.
 
     Args:
         cluster: the cluster it belongs to.
         group: the group it belongs to.
-        http_host: the address that its HTTP API listens on.
+        host: the address that its HTTP API and libp2p listen on.
         http_port: TCP port of its HTTP API.
         libp2p_port: TCP port of libp2p.
         repo: the directory of all that it keeps.
         downloads: the directory of files it is asked to store, ending in a slash.
         bootstrap: host:port of the HTTP API of members to join through.
+        announce: the multiaddr that others shall dial, where it is not the one listened on.
     """
-    flags = ["-http", "-http-host", http_host, "-http-port", str(http_port), "-ipfs-port", str(libp2p_port)]
+    flags = ["-http", "-http-host", host, "-http-port", str(http_port)]
+    flags += ["-ipfs-host", host, "-ipfs-port", str(libp2p_port)]
     flags += ["-repo", repo, "-download-dir", downloads, "-region", group.region, "-full-replica"]
+    if announce:
+        flags += ["-announce", announce]
     if group.is_root:
         flags.append("-root")
     if cluster.benchmark:

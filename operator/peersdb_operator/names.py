@@ -21,6 +21,9 @@ HOSTNAME_LABEL = "kubernetes.io/hostname"
 STORE_KEY = "storeAddress"
 """The key of the ConfigMap that tells members the store's address."""
 
+POD_VARIABLE = "POD_NAME"
+"""The variable of a container that has its pod's name."""
+
 CONTAINER = "peersdb"
 VOLUME = "data"
 HTTP_PORT = "http"
@@ -45,6 +48,11 @@ def pod(cluster: Cluster, group: Group, index: int) -> str:
 def pod_host(cluster: Cluster, group: Group, index: int) -> str:
     """Give a member's DNS name, resolved by the search list of any pod of the same namespace."""
     return f"{pod(cluster, group, index)}.{group_object(cluster, group)}"
+
+
+def any_pod_host(cluster: Cluster, group: Group) -> str:
+    """Give the DNS name of whichever pod of a group reads it: Kubernetes fills in the variable."""
+    return f"$({POD_VARIABLE}).{group_object(cluster, group)}"
 
 
 def cluster_object(cluster: Cluster) -> str:

@@ -1,5 +1,6 @@
 """Objects, members, plans and statuses: pure functions, and what holds for every cluster."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -20,7 +21,7 @@ REGIONS = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,6}[a-z0-9])?", fullmatch=True).fi
 )
 
 
-def a_cluster(regions, name, roots, root_region, ephemeral, benchmark):
+def a_cluster(*, regions, name, roots, root_region, ephemeral, benchmark):
     value = manifest(
         regions, name=name, roots=roots, storage={"ephemeral": ephemeral}, benchmark={"enabled": benchmark}
     )
@@ -115,7 +116,8 @@ def test_the_stores_address_rolls_no_pod(parsed):
 def test_bootstrap_names_are_those_of_root_pods_behind_their_service(parsed):
     services = {item["metadata"]["name"] for item in of_kind(builders.build(parsed), "Service")}
     roots = [names.pod(parsed, parsed.root, index) for index in range(parsed.root.replicas)]
-    for address, pod in zip(builders.bootstrap_addresses(parsed), roots, strict=True):
+    peers = dataclasses.replace(parsed.root, is_root=False)
+    for address, pod in zip(builders.bootstrap_addresses(parsed, peers), roots, strict=True):
         host, _, port = address.partition(":")
         assert host.partition(".")[0] == pod
         assert host.partition(".")[2] in services

@@ -41,6 +41,9 @@ PROBE_READY_SECONDS = 1.0
 TRIM_SECONDS = 30.0
 """Between two looks at the sizes of the logs."""
 
+MOST_HELPERS = 4
+"""Members that a first root which comes back is told to call on; one that answers is enough."""
+
 _log = logging.getLogger("peersdb_operator.supervisor")
 
 
@@ -149,7 +152,7 @@ class Supervisor:
             *node_arguments(
                 cluster,
                 member.group,
-                http_host=HOST,
+                host=HOST,
                 http_port=record.http_port,
                 libp2p_port=record.p2p_port,
                 repo=str(self.state.repo(member.name)),
@@ -208,7 +211,8 @@ class Supervisor:
             if code >= 0
             else f"was killed by signal {-code}"
         )
-        line = last_line(self.state.log(name))
+        # One that was killed had no last word.
+        line = last_line(self.state.log(name)) if code is None or code > 0 else ""
         node.trouble = f"{how} ({line})" if line else how
         node.start_at = now + backoff(node.failures, self.random.random())
         _log.warning("%s %s; next start in %.1f s", name, node.trouble, node.start_at - now)
@@ -286,7 +290,7 @@ class Supervisor:
         }
 
     def _start(self, name: str, node: Node, template: tuple[str, ...], now: float) -> None:
-        command = template if self._memory.store is None else (*template, "-store", self._memory.store)
+        command = (*template, *self._hints(name, template))
         directory = self.state.member_dir(name)
         try:
             (directory / "downloads").mkdir(parents=True, exist_ok=True)
@@ -304,6 +308,26 @@ class Supervisor:
         self._unwritten = True
         self._write()  # at once: what was started must be found again
         _log.info("started %s, process %d", name, child.pid)
+
+    def _hints(self, name: str, template: tuple[str, ...]) -> tuple[str, ...]:
+        """Give what a member is told beyond its template: where the log is, and who has it.
+
+        The first root joins through nobody when the cluster is new. Later it may come back with an emptied disk,
+        a stranger to the others, who wait for it under its old key: it has to call on them.
+        """
+        if self._memory.store is None:
+            return ()
+        hints = ("-store", self._memory.store)
+        if "-bootstrap" in template:
+            return hints
+        running = [
+            member.name
+            for member in self._members
+            if member.name != name and self._nodes[member.name].record.process is not None
+        ]
+        running.sort(key=lambda other: not self._nodes[other].ready)
+        helpers = [f"{HOST}:{_http_port(self._nodes[other].record)}" for other in running[:MOST_HELPERS]]
+        return (*hints, "-bootstrap", ",".join(helpers)) if helpers else hints
 
     def _stop(self, name: str, now: float) -> None:
         node = self._nodes[name]
