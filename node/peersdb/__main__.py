@@ -42,6 +42,9 @@ async def _run(settings: Settings) -> None:
     from peersdb.service.environment import Environment  # noqa: PLC0415
     from peersdb.service.node import Node  # noqa: PLC0415
 
+    # libp2p logs what remotes do as errors; what matters of it reaches this log by way of net/. It sets its own
+    # level when it is imported, so this comes after.
+    logging.getLogger("libp2p").setLevel(logging.DEBUG if settings.devlogs else logging.CRITICAL)
     stop, serving = trio.Event(), False
 
     async def watch(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
@@ -78,9 +81,7 @@ def _configure_logs(settings: Settings) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
-    # libp2p logs what remotes do as errors; what matters of it reaches this log by way of net/.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("libp2p").setLevel(logging.DEBUG if settings.devlogs else logging.CRITICAL)
 
 
 def _first(error: BaseException) -> BaseException:
