@@ -22,7 +22,7 @@ def test_requests_in_time_are_not_late():
     schedule = Schedule(period=0.5, first=1.0)
     assert schedule.pause(0.25) == 0.75
     assert schedule.start(1.0) == 0.0
-    assert schedule.pause(1.2) == 0.3
+    assert schedule.pause(1.25) == 0.25
     assert schedule.start(1.5) == 0.0
 
 
