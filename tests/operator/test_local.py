@@ -1,6 +1,7 @@
 """The local backend with real processes: stand-ins where a fault is asked for, the node itself at the end."""
 
 import os
+import shutil
 import signal
 import subprocess
 
@@ -312,6 +313,33 @@ def test_a_place_that_cannot_be_written_is_said(local):
 
 def test_too_many_members_for_one_machine_are_refused(local):
     assert "at most 100" in local.up(manifest({"eu": 100}), code=2).stderr
+
+
+def test_a_member_whose_port_was_taken_while_it_was_down_moves_to_another(local):
+    local.up(manifest({"eu": 1}))
+    before = local.members()["eu-0"]
+    os.kill(before["pid"], signal.SIGKILL)
+    with until(lambda: listen(HTTP_PORT + 1), "the port is free and taken at once"):
+        moved = until(
+            lambda: (m := local.members()["eu-0"])["ready"] and m["http"] != before["http"] and m, "it moved"
+        )
+    assert moved["http"] == f"http://127.0.0.1:{HTTP_PORT + 2}"
+
+
+def test_a_cluster_whose_directory_is_deleted_ends(local):
+    local.up(manifest({"eu": 1}))
+    supervisor = local.supervisor()
+    shutil.rmtree(local.directory)
+    until(lambda: not running(supervisor) and not local.processes(), "all have ended")
+
+
+def listen(port):
+    import socket
+
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
 
 
 def psutil_cmdline(pid):

@@ -277,8 +277,15 @@ class StateDir:
         (self.path / "status.json").unlink(missing_ok=True)
 
     def desired_stamp(self) -> tuple[int, int]:
-        """Give what changes whenever ``cluster.json`` is written."""
-        found = (self.path / "cluster.json").stat()
+        """Give what changes whenever ``cluster.json`` is written.
+
+        Raises:
+            StateError: it is not there.
+        """
+        try:
+            found = (self.path / "cluster.json").stat()
+        except OSError as error:
+            raise _state_error(self.path, error) from error
         return found.st_mtime_ns, found.st_ino
 
     def write_supervisor(self, process: ProcessId) -> None:

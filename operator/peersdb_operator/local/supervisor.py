@@ -60,6 +60,7 @@ class Supervisor:
     random: random.Random
     _memory: Memory = field(init=False)
     _desired: Desired = field(init=False)
+    _wanted: Cluster = field(init=False)
     _cluster: Cluster | None = field(init=False, default=None)
     _members: tuple[Member, ...] = field(init=False, default=())
     _stamp: tuple[int, int] = field(init=False, default=(0, 0))
@@ -76,6 +77,9 @@ class Supervisor:
         self._reload()
         self._adopt()
         while not stop.is_set():
+            if not self.state.path.exists():
+                self._abandon()
+                return
             self._tick(time.monotonic())
             try:
                 await asyncio.wait_for(stop.wait(), TICK_SECONDS)
@@ -85,6 +89,10 @@ class Supervisor:
             if node.asking is not None:
                 node.asking.cancel()
 
+    def _abandon(self) -> None:
+        """End the nodes of a cluster whose directory was deleted: no command could ever reach them again."""
+        process.end([node.record.process for node in self._nodes.values() if node.record.process is not None])
+
     # What should be.
 
     def _reload(self) -> None:
@@ -93,6 +101,7 @@ class Supervisor:
         if stamp == self._stamp:
             return
         self._desired = self.state.desired()
+        self._wanted = self._desired.wanted()
         self._stamp = stamp
         applied = self._desired.applied
         self._cluster = from_object(applied) if applied is not None else None
@@ -365,7 +374,7 @@ class Supervisor:
         self._write()
         value = view(
             self.state,
-            self._desired.wanted(),
+            self._wanted,
             self._members,
             self._nodes,
             templates,
