@@ -10,7 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,16 @@ FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 
 #: An uploaded file passes through memory as base64 in `post`; larger ones need another way in.
 MAX_BODY_DEFAULT = 64 * 1024 * 1024
+#: Limits of a member's record, in which region and addresses are told to others.
+MAX_REGION = 63
+MAX_ANNOUNCE = 16
+MAX_ADDRESS = 256
+#: Length of ``/p2p/`` and a peer id, which an address gets there.
+P2P_SUFFIX = 57
+#: What this node dials and can be dialled at.
+MULTIADDR = re.compile(
+    r"/(?:ip4|ip6|dns|dns4|dns6)/[!-.0-~]{1,253}/tcp/[0-9]{1,5}(?:/p2p/[1-9A-Za-z]{1,64})?"
+)
 
 
 def _flag(default: Any, text: str, *, group: str, env: str | None = None, arg: str = "") -> Any:
@@ -134,15 +144,18 @@ def _flags(argv: Sequence[str]) -> dict[str, Any]:
     args = list(argv)
     while args:
         word = args.pop(0)
-        if not word.startswith("-") or word in {"-", "--"}:
+        match = re.fullmatch(r"--?([^-=][^=]*)(=?)(.*)", word, re.DOTALL)
+        if not match:
             raise SettingsError(f"unexpected argument {word!r}: flags start with '-' (see peersdb -help)")
-        name, eq, value = word.lstrip("-").partition("=")
+        name, eq, value = match.groups()
         if name in {"h", "help"}:
             raise HelpRequested(usage())
         if name == "version":
             raise HelpRequested(f"peersdb {__version__}")
         if name not in by_name:
-            raise SettingsError(f"unknown flag -{name}{_nearest(name, by_name)} (see peersdb -help)")
+            raise SettingsError(
+                f"unknown flag {word.partition('=')[0]!r}{_nearest(name, by_name)} (see peersdb -help)"
+            )
         f = by_name[name]
         if f.type == "bool" and not eq:
             value = "true"
@@ -180,17 +193,53 @@ def usage() -> str:
         if f.metadata["group"] != group:
             group = f.metadata["group"]
             lines += ["", f"{group}:"]
-        default = f.default
-        if isinstance(default, tuple):
-            default = ",".join(default)
-        left = f"-{f.name.replace('_', '-')} {f.metadata['arg']}".rstrip()
-        shown = (
-            ""
-            if default in ("", False)
-            else f" (default {str(default).lower() if default is True else default})"
-        )
-        lines.append(f"  {left:<26} {f.metadata['text']}{shown}")
+        default = _default(f)
+        shown = f" (default {default})" if default else ""
+        lines.append(f"  {_shown(f):<26} {f.metadata['text']}{shown}")
     return "\n".join(lines)
+
+
+def flags_page() -> str:
+    """The page ``docs/flags.md``, made from the fields of `Settings`."""
+    lines = [
+        "# The flags",
+        "",
+        "<!-- Made from node/peersdb/settings.py by scripts/flags.py; a test says when it is out of date. -->",
+        "",
+        "`-flag value`, `-flag=value` and the same with two dashes mean the same. A flag without a value is true; a",
+        "boolean takes its value by `=` alone (`-root=false`). A list is separated by commas, and its flag may be",
+        "given several times. Each flag can come from the environment instead; the flag wins, then `PEERSDB_…`, then the",
+        "container's variable that the original reads. A wrong flag is named in one line, with exit status 2.",
+        "",
+        "| flag | what it does | default | environment |",
+        "|---|---|---|---|",
+    ]
+    for f in fields(Settings):
+        variables = [f"PEERSDB_{f.name.upper()}", *filter(None, [f.metadata["env"]])]
+        default = _default(f)
+        cells = [
+            f"`{_shown(f)}`",
+            f.metadata["text"].replace("|", "\\|"),
+            f"`{default}`" if default else "",
+            ", ".join(f"`{variable}`" for variable in variables),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "`-help` lists them, `-version` tells the version; both end at once.", ""]
+    return "\n".join(lines)
+
+
+def _shown(f: Field[Any]) -> str:
+    return f"-{f.name.replace('_', '-')} {f.metadata['arg']}".rstrip()
+
+
+def _default(f: Field[Any]) -> str:
+    """The default as it is typed; empty for what is off or empty."""
+    value: Any = f.default
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    if value is False:
+        return ""
+    return "true" if value is True else str(value)
 
 
 def _convert(where: str, kind: Any, text: str) -> Any:
@@ -201,7 +250,7 @@ def _convert(where: str, kind: Any, text: str) -> Any:
             return False
         raise SettingsError(f"{where}: {text!r} is neither true nor false")
     if kind == "int":
-        if not re.fullmatch(r"\d{1,18}", text):
+        if not re.fullmatch(r"[0-9]{1,18}", text):
             raise SettingsError(f"{where}: {text!r} is not a number")
         return int(text)
     if kind == "tuple[str, ...]":
@@ -233,9 +282,47 @@ def _check(s: Settings) -> None:
         raise SettingsError(f"flag -log-format: {s.log_format!r} is neither console nor json")
     if s.max_body < 1024:
         raise SettingsError("flag -max-body: at least 1024 bytes")
+    _check_addresses(s)
+    _check_names(s)
+
+
+def _check_names(s: Settings) -> None:
+    if len(s.region) > MAX_REGION or not (s.region.isascii() and s.region.isprintable()):
+        raise SettingsError(
+            f"flag -region: {s.region!r} is not printable ASCII of at most {MAX_REGION} characters"
+        )
+    if not s.repo:
+        raise SettingsError("flag -repo: a directory is needed")
+    for name, place in (("repo", s.repo), ("download-dir", s.download_dir)):
+        try:
+            Path(place).expanduser()
+        except RuntimeError:
+            raise SettingsError(
+                f"flag -{name}: {place!r} names no home directory: give a full path"
+            ) from None
+
+
+def _check_addresses(s: Settings) -> None:
     for peer in s.bootstrap:
         if not peer.startswith("/"):
             split_host_port(peer)
+        elif not MULTIADDR.fullmatch(peer) or "/p2p/" not in peer:
+            raise SettingsError(
+                f"flag -bootstrap: {peer!r} is no multiaddr of the form /ip4/<address>/tcp/<port>/p2p/<peer id>"
+            )
+    for address in s.announce:
+        if not MULTIADDR.fullmatch(address):
+            raise SettingsError(
+                f"flag -announce: {address!r} is no multiaddr of the form /ip4/<address>/tcp/<port>"
+            )
+        if len(address) + (0 if "/p2p/" in address else P2P_SUFFIX) > MAX_ADDRESS:
+            raise SettingsError(
+                f"flag -announce: {address[:60]}… is longer than {MAX_ADDRESS - P2P_SUFFIX} characters"
+            )
+    if len(s.announce) > MAX_ANNOUNCE:
+        raise SettingsError(
+            f"flag -announce: {len(s.announce)} addresses are given, {MAX_ANNOUNCE} are the most"
+        )
 
 
 def split_host_port(peer: str, default: int = 8080) -> tuple[str, int]:
@@ -244,7 +331,7 @@ def split_host_port(peer: str, default: int = 8080) -> tuple[str, int]:
     Raises:
         SettingsError: it is neither.
     """
-    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]/:\s]+))(?::(\d{1,5}))?", peer)
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]/:\s]+))(?::([0-9]{1,5}))?", peer)
     if not match or not 0 < int(match[3] or default) <= 65535:
         raise SettingsError(f"flag -bootstrap: {peer!r} is neither host[:port] nor a multiaddr")
     return match[1] or match[2], int(match[3] or default)

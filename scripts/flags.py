@@ -1,0 +1,7 @@
+"""Prints docs/flags.md: `python scripts/flags.py > docs/flags.md`."""
+
+import sys
+
+from peersdb.settings import flags_page
+
+sys.stdout.write(flags_page())
