@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from loadtests.cid import file_cid
@@ -31,7 +33,8 @@ from loadtests.options import ask_operator
 from loadtests.process import child, tail
 from loadtests.report import summary
 from loadtests.report.data import Results, load
-from loadtests.samples import JOIN, of_kind
+from loadtests.samples import GET, JOIN, POST, QUERY, of_kind
+from loadtests.statistics import Summary
 from loadtests.targets import Node, parse_status
 from loadtests.workload import default_dataset, read_file
 
@@ -117,12 +120,12 @@ class Demo:
     def share(self, nodes: Sequence[Node]) -> list[Shared]:
         """Post real files in one region each, and get them in another."""
         example = '{"method": {"argcnt": 0, "cmd": "post"}, "args": [], "file": "<base64>"}'
-        self._step("Real files: posted in one region, found by query and got in another, checksums compared")
+        self._step("Real files: posted in one region, listed and got in another")
         self._show(["curl", f"{nodes[0].url}/peersdb/command", "-d", example])
         peers = [node for node in nodes if not node.root] or list(nodes)
         by_name = {file.name: file for file in default_dataset().files}
         contents = [(name, read_file(by_name[name])) for name in SHARED]
-        contents.append(("16 MiB of random bytes", os.urandom(LARGE_BYTES)))
+        contents.append(("random bytes", os.urandom(LARGE_BYTES)))
         shared = []
         for turn, (name, data) in enumerate(contents):
             source = peers[turn % len(peers)]
@@ -149,10 +152,12 @@ class Demo:
         return code
 
     def show(self, nodes: Sequence[Node], shared: Sequence[Shared]) -> Results:
-        """The result as a table."""
+        """The result as tables."""
         self._step("Results")
         results = load(self._report)
-        self._console.print(result_table(results, [status(node) for node in nodes], shared))
+        self._console.print(facts_table(results, [status(node) for node in nodes], shared))
+        self._console.print(requests_table(results))
+        self._console.print(replication_table(results))
         self._console.print(f"Report: [bold]{self._report / 'report.html'}[/bold]", soft_wrap=True)
         return results
 
@@ -262,55 +267,65 @@ def request(node: Node, path: str, body: bytes | None) -> Any:
 
 def files_table(shared: Sequence[Shared]) -> Table:
     """What was shared."""
-    table = Table("File", "Size", "Posted in", "Got in", "Seen after", "Got in time", "Rate", "sha256")
+    table = Table("File", "Size", "Posted → got", "Listed after", "Got in", "sha256", box=box.SIMPLE_HEAD)
     for one in shared:
         table.add_row(
             one.name,
             summary.size(one.size),
-            one.source.region,
-            one.target.region,
+            f"{one.source.region}\n→ {one.target.region}",
             summary.duration(one.seen),
             summary.duration(one.got),
-            f"{summary.size(one.size / one.got)}/s",
             "[green]same[/green]" if one.same else "[red]DIFFERS[/red]",
         )
     return table
 
 
-def result_table(results: Results, statuses: Sequence[dict[str, Any]], shared: Sequence[Shared]) -> Table:
-    """The demo's figures in one table."""
+def replication_table(results: Results) -> Table:
+    """Median and p99 by region pair."""
+    pairs = {(pair.source, pair.target): pair.summary for pair in summary.pairs(results.samples)}
+    targets = sorted({target for _, target in pairs})
+    title = "Replication, median / p99: posted in (row) until listed in (column)"
+    table = Table("", *targets, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for source in sorted({source for source, _ in pairs}):
+        table.add_row(source, *(_times(pairs.get((source, target))) for target in targets))
+    return table
+
+
+def requests_table(results: Results) -> Table:
+    """Rates and response times by kind of request."""
+    done = summary.throughput(results.samples)
+    rates = {POST: done.posts, GET: done.gets, QUERY: done.queries}
+    table = Table("Under load", "Per second", "Median / p99", "Failed", box=box.SIMPLE_HEAD)
+    for kind, figures in summary.requests(results.samples).items():
+        failed = f"[red]{figures.failed}[/red]" if figures.failed else "0"
+        table.add_row(kind, f"{rates[kind]:.1f}", _times(figures), failed)
+    return table
+
+
+def facts_table(results: Results, statuses: Sequence[dict[str, Any]], shared: Sequence[Shared]) -> Table:
+    """What is left to say, line by line."""
     regions = sorted({str(one["region"]) for one in statuses})
     counts = sorted({int(one["entries"]) for one in statuses})
-    done = summary.throughput(results.samples)
     large = max(shared, key=lambda one: one.size)
-    table = Table("What", "Value", show_lines=False)
-    table.add_row("peers", f"{len(statuses)} in {', '.join(regions)}")
-    table.add_row("entries on each", " to ".join(str(count) for count in counts))
-    for pair in summary.pairs(results.samples):
-        figures = pair.summary
-        note = f" [red]{figures.failed} failed[/red]" if figures.failed else ""
-        table.add_row(
-            f"replication {pair.source} → {pair.target}",
-            f"p50 {summary.duration(figures.p50)}, p99 {summary.duration(figures.p99)} of {figures.count}{note}",
-        )
-    for kind, figures in summary.requests(results.samples).items():
-        rate = {"post": done.posts, "get": done.gets, "query": done.queries}[kind]
-        table.add_row(
-            kind,
-            f"{rate:.1f}/s, p50 {summary.duration(figures.p50)}, p99 {summary.duration(figures.p99)}"
-            + (f" [red]{figures.failed} failed[/red]" if figures.failed else ""),
-        )
-    table.add_row(
-        "get under load", f"{summary.size(done.get_rate)}/s while a get of a small file is under way"
-    )
-    table.add_row(
-        "get of 16 MiB",
-        f"{summary.size(large.size / large.got)}/s, {large.source.region} → {large.target.region}",
-    )
+    route = f"{large.source.region} → {large.target.region}"
+    table = Table("", "", show_header=False, box=box.SIMPLE_HEAD)
+    table.add_row("Members", f"{len(statuses)} in {', '.join(regions)}")
+    table.add_row("Entries", f"{' to '.join(map(str, counts))} on each")
+    table.add_row("Get of 16 MiB", f"{summary.size(large.size / large.got)}/s, {route}")
     for number, one in enumerate(of_kind(results.samples, JOIN), 1):
-        text = summary.duration(one.seconds) if one.ok else f"[red]failed: {one.error}[/red]"
-        table.add_row(f"newcomer {number} in {one.target_region}", f"has all entries {text} after its start")
+        text = f"has all entries {summary.duration(one.seconds)} after its start"
+        table.add_row(
+            f"Newcomer {number}",
+            f"{text}, {one.target_region}" if one.ok else f"[red]{escape(one.error)}[/red]",
+        )
     return table
+
+
+def _times(figures: Summary | None) -> str:
+    if figures is None:
+        return ""
+    failed = f" [red]{figures.failed} failed[/red]" if figures.failed else ""
+    return f"{summary.duration(figures.p50)} / {summary.duration(figures.p99)}{failed}"
 
 
 def failures(results: Results, code: int, shared: Sequence[Shared]) -> list[str]:
@@ -367,12 +382,12 @@ def main(given: Sequence[str] | None = None) -> int:
         results = demo.show(nodes, shared)
         problems = failures(results, locust_code, shared)
         for problem in problems:
-            console.print(f"[red]failed:[/red] {problem}")
+            console.print(f"[red]failed:[/red] {escape(problem)}", soft_wrap=True)
         code = 1 if problems else 0
         if options.keep:
             demo.keep(nodes)
     except (DemoError, LoadTestError) as error:
-        console.print(f"[red]demo:[/red] {error}", soft_wrap=True)
+        console.print(f"[red]demo:[/red] {escape(str(error))}", soft_wrap=True)
     except KeyboardInterrupt:
         console.print("\ninterrupted: ending all processes")
         code = INTERRUPTED
@@ -383,7 +398,7 @@ def main(given: Sequence[str] | None = None) -> int:
             try:
                 demo.down()
             except (DemoError, LoadTestError) as error:
-                console.print(f"[red]demo:[/red] {error}", soft_wrap=True)
+                console.print(f"[red]demo:[/red] {escape(str(error))}", soft_wrap=True)
                 code = code or 1
     return code
 
