@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Any
 
 from peersdb_operator import cluster as manifests
-from peersdb_operator.documents import load
 from peersdb_operator.errors import ManifestError, OperatorError, UsageError
 
 _EXAMPLES = """\
@@ -236,7 +235,6 @@ def _up(options: argparse.Namespace) -> int:
         raise UsageError(f"--node-command cannot be read: {error}") from error
     view = commands.up(
         cluster,
-        load(options.filename.read_bytes())[0].value,
         directory=options.dir,
         node_command=command,
         timeout=options.timeout,

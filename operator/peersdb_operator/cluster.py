@@ -99,7 +99,8 @@ class Cluster:
     Attributes:
         namespace: the manifest's, or None where the tool that applies it decides.
         labels: the manifest's own labels.
-        manifest: the whole object after defaulting, for what has to be kept or shown as it was written.
+        manifest: the whole object after defaulting.
+        written: the whole object as it was written.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Cluster:
     http_port: int
     paused: bool
     manifest: Mapping[str, Any]
+    written: Mapping[str, Any]
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -205,6 +207,7 @@ def from_object(value: Mapping[str, Any]) -> Cluster:
         http_port=int(network["httpPort"]),
         paused=spec["paused"],
         manifest=filled,
+        written=value,
     )
 
 

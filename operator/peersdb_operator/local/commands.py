@@ -16,6 +16,7 @@ from peersdb_operator.cluster import Cluster, check_change, from_object
 from peersdb_operator.errors import LocalError, ManifestError, NoCluster, UsageError
 from peersdb_operator.local import launch
 from peersdb_operator.local.logfile import follow, tail
+from peersdb_operator.local.process import identify
 from peersdb_operator.local.progress import Progress
 from peersdb_operator.local.state import Desired, StateDir, scaled
 from peersdb_operator.members import of_cluster
@@ -71,7 +72,6 @@ def ignored_fields(manifest: Mapping[str, Any]) -> list[str]:
 
 def up(
     cluster: Cluster,
-    written: Mapping[str, Any],
     *,
     directory: Path | None,
     node_command: Sequence[str],
@@ -86,7 +86,6 @@ def up(
 
     Args:
         cluster: the manifest.
-        written: the manifest's object as it was written.
         directory: the cluster's, or None for the default.
         node_command: the program of a node; empty for the one installed here.
         timeout: seconds.
@@ -108,8 +107,8 @@ def up(
         before = state.desired() if state.exists() else None
         if before is not None:
             _check_successor(cluster, before, state)
-        after = _next(before, cluster, written, command)
-        fields = ignored_fields(written)
+        after = _next(before, cluster, command)
+        fields = ignored_fields(cluster.written)
         if fields:
             console.print(Text(f"no meaning on one machine, ignored: {', '.join(fields)}"), soft_wrap=True)
         view = _carry_out(state, before, after, timeout, console)
@@ -165,7 +164,7 @@ def look(state: StateDir) -> dict[str, Any]:
     desired = _existing(state).desired()
     seen = state.status()
     if seen is not None and state.supervisor() is not None:
-        return seen
+        return _with_warning(seen)
     memory = state.memory()
     cluster = desired.wanted()
     running = set(launch.running_members(state))
@@ -217,6 +216,16 @@ def look(state: StateDir) -> dict[str, Any]:
         "status": value,
         "local": {"directory": str(state.path), "supervisor": None, "trouble": "", "members": rows},
     }
+
+
+def _with_warning(seen: dict[str, Any]) -> dict[str, Any]:
+    """Say so if what the supervisor wrote is contradicted by the processes: on a full disk it cannot write."""
+    pids = {member["name"]: member["pid"] for member in seen["local"]["members"] if member["pid"]}
+    gone = sorted(name for name, pid in pids.items() if not ((found := identify(pid)) and found.alive()))
+    if gone and not seen["local"]["trouble"]:
+        text = f"{', '.join(gone)} ended since this was written; if this stays, the disk may be full"
+        return {**seen, "local": {**seen["local"], "trouble": text}}
+    return seen
 
 
 def down(state: StateDir, *, delete_data: bool) -> int:
@@ -277,11 +286,10 @@ def _check_successor(cluster: Cluster, before: Desired, state: StateDir) -> None
     check_change(cluster, old)
 
 
-def _next(
-    before: Desired | None, cluster: Cluster, written: Mapping[str, Any], command: tuple[str, ...]
-) -> Desired:
+def _next(before: Desired | None, cluster: Cluster, command: tuple[str, ...]) -> Desired:
     """Make what should be of the manifest; of the same generation if nothing differs."""
     _check_size(cluster)
+    written = cluster.written
     applied = written if not cluster.paused else before.applied if before else None
     if before is None:
         return Desired(1, 1, written, {}, command, applied)
