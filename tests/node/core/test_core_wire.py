@@ -9,6 +9,7 @@ from peersdb.core import codec, wire
 from peersdb.core.cid import CID, hash_of
 from peersdb.core.identity import Signer
 from peersdb.core.reconcile import EMPTY
+from peersdb.core.wire import framing
 from peersdb.errors import InvalidMessage
 
 KEY = Signer.from_seed(goldens.SEED).key_hex
@@ -50,6 +51,19 @@ GOLDEN = {
         "1b1a4e0dbac6ba0ff5e07987af79d13fa3"
     ),
     wire.Members((b"record",)): ("a26174676d656d62657273677265636f72647381467265636f7264"),
+    wire.Ranges(((1, b"", 9, PRINT, 7, PRINT),)): (
+        "a261746672616e6765736672616e67657381860140095820b803cb86c04c6e16a92b0bc6a7ad8a1b1a4e0dbac6ba"
+        "0ff5e07987af79d13fa3075820b803cb86c04c6e16a92b0bc6a7ad8a1b1a4e0dbac6ba0ff5e07987af79d13fa3"
+    ),
+    wire.RangeItems((1, b"", 9, PRINT, 7, PRINT), (PRINT,)): (
+        "a36174656974656d736572616e6765860140095820b803cb86c04c6e16a92b0bc6a7ad8a1b1a4e0dbac6ba0ff5e0"
+        "7987af79d13fa3075820b803cb86c04c6e16a92b0bc6a7ad8a1b1a4e0dbac6ba0ff5e07987af79d13fa367646967"
+        "65737473815820b803cb86c04c6e16a92b0bc6a7ad8a1b1a4e0dbac6ba0ff5e07987af79d13fa3"
+    ),
+    wire.WantEntries((PRINT,)): (
+        "a2617468656e74726965733f6764696765737473815820b803cb86c04c6e16a92b0bc6a7ad8a1b1a4e0dbac6ba0f"
+        "f5e07987af79d13fa3"
+    ),
     wire.WriterQuery(KEY): (
         "a26174677772697465723f636b6579784038613838653364643734303966313935666435326462326433636261"
         "356437326361363730396266316439343132316266333734383830316234306636663563"
@@ -84,6 +98,7 @@ keys = st.binary(min_size=32, max_size=32).map(bytes.hex)
 cids = st.binary(max_size=4).map(lambda data: bytes(CID.of(data)))
 small = st.binary(min_size=1, max_size=20)
 tuples = st.lists(small, max_size=4).map(tuple)
+ranges = st.tuples(ints, st.binary(max_size=32), ints, st.binary(max_size=32), ints, prints)
 messages = st.one_of(
     st.builds(
         wire.Hello,
@@ -100,6 +115,9 @@ messages = st.one_of(
     st.builds(wire.Ack, ints, ints, prints),
     st.builds(wire.Heads, ints, prints),
     st.builds(wire.Members, tuples),
+    st.builds(wire.Ranges, st.lists(ranges, max_size=4).map(tuple)),
+    st.builds(wire.RangeItems, ranges, st.lists(prints, max_size=4).map(tuple)),
+    st.builds(wire.WantEntries, st.lists(prints, max_size=4).map(tuple)),
     st.builds(wire.WriterQuery, keys),
     st.builds(wire.WriterAnswer, keys, ints, ints),
     st.builds(wire.Want, ints, st.lists(cids, max_size=4).map(tuple)),
@@ -121,8 +139,8 @@ def test_the_bytes_of_a_message_do_not_change(message):
 
 
 def test_every_type_has_golden_bytes():
-    assert {type(message) for message in GOLDEN} == set(wire._TYPES.values())
-    assert len(wire._TYPES) == 12
+    assert {type(message) for message in GOLDEN} == set(framing._TYPES.values())
+    assert len(framing._TYPES) == 15
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda rest: b"\xa2\x61t\x64want" + rest))
@@ -185,7 +203,7 @@ def test_a_changed_or_cut_message_raises_nothing_else(golden, data):
 def test_a_limit_holds_when_sending_and_when_reading(message, why):
     with pytest.raises(InvalidMessage, match=why):
         wire.encode(message)
-    fields = {name: wire._listed(getattr(message, name)) for name in message.CHECKS}
+    fields = {name: framing._listed(getattr(message, name)) for name in message.CHECKS}
     # Longer than its type may be: refused by length, before it is decoded.
     with pytest.raises(InvalidMessage, match=f"{why}|are too many, at most"):
         wire.decode(codec.encode({"t": message.TYPE, **fields}))

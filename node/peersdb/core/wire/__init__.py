@@ -1,0 +1,96 @@
+"""What nodes say to each other on ``/peersdb/sync/1``, ``/peersdb/blocks/1`` and ``/peersdb/benchmark/1``.
+
+A stream carries frames: the body's length (4 bytes, big-endian), then the body, one message. A message
+is a canonical dag-cbor map of its fields and ``t``, its type; ``t`` sorts first, so type and size are
+judged before anything is decoded. Fields are fixed for this protocol version: an unknown one is
+refused, a change makes a new protocol name.
+
+The bytes of a block follow its `BlockHeader` on the stream, outside of frames.
+"""
+
+from peersdb.core.wire.framing import decode, encode, frame, frame_length
+from peersdb.core.wire.limits import (
+    BENCHMARK_PROTOCOL,
+    BLOCKS_PROTOCOL,
+    FINGERPRINT_SIZE,
+    LENGTH_SIZE,
+    MAX_ADDRESS,
+    MAX_BENCHMARK,
+    MAX_BLOCK,
+    MAX_CID,
+    MAX_ENTRIES,
+    MAX_FRAME,
+    MAX_IDENTITIES,
+    MAX_INT,
+    MAX_ITEMS,
+    MAX_MANIFEST,
+    MAX_RANGES,
+    MAX_RECORD,
+    MAX_RECORDS,
+    MAX_SMALL,
+    MAX_WANTED,
+    MAX_WRITERS,
+    SYNC_PROTOCOL,
+)
+from peersdb.core.wire.messages import (
+    Ack,
+    BenchmarkAnswer,
+    BenchmarkRequest,
+    BlockHeader,
+    Entries,
+    Heads,
+    Hello,
+    Members,
+    Message,
+    RangeItems,
+    Ranges,
+    Vector,
+    Want,
+    WantEntries,
+    WriterAnswer,
+    WriterQuery,
+)
+
+__all__ = [
+    "BENCHMARK_PROTOCOL",
+    "BLOCKS_PROTOCOL",
+    "FINGERPRINT_SIZE",
+    "LENGTH_SIZE",
+    "MAX_ADDRESS",
+    "MAX_BENCHMARK",
+    "MAX_BLOCK",
+    "MAX_CID",
+    "MAX_ENTRIES",
+    "MAX_FRAME",
+    "MAX_IDENTITIES",
+    "MAX_INT",
+    "MAX_ITEMS",
+    "MAX_MANIFEST",
+    "MAX_RANGES",
+    "MAX_RECORD",
+    "MAX_RECORDS",
+    "MAX_SMALL",
+    "MAX_WANTED",
+    "MAX_WRITERS",
+    "SYNC_PROTOCOL",
+    "Ack",
+    "BenchmarkAnswer",
+    "BenchmarkRequest",
+    "BlockHeader",
+    "Entries",
+    "Heads",
+    "Hello",
+    "Members",
+    "Message",
+    "RangeItems",
+    "Ranges",
+    "Vector",
+    "Want",
+    "WantEntries",
+    "WriterAnswer",
+    "WriterQuery",
+    "decode",
+    "encode",
+    "frame",
+    "frame_length",
+]
