@@ -120,6 +120,10 @@ class Membership:
                 with trio.move_on_after(self._environment.jitter(INTERVAL)):
                     await self._wake.wait()
 
+    def forget(self, peer: str) -> None:
+        """Gives up a member that turned out to be another cluster's."""
+        self._known.pop(peer, None)
+
     def greet(self, peer: str) -> None:
         """Tells a peer of other members: the newest, as many as fit one message."""
         records = sorted(self._known.values(), key=lambda record: -record.seq)[:MAX_RECORDS]
@@ -188,8 +192,8 @@ class Membership:
         attempt = 0
         while self._bootstrap:
             if not self._host.connected:
-                if await self.try_bootstrap():
-                    attempt = 0
+                # Success counts once it is seen to last: a peer of another cluster lets itself be dialled too.
+                await self.try_bootstrap()
                 delay = BOOTSTRAP_BACKOFF[min(attempt, len(BOOTSTRAP_BACKOFF) - 1)]
                 attempt += 1
             else:
@@ -200,6 +204,9 @@ class Membership:
         """Dials members until there are enough connections or nobody is left to try."""
         connected = set(self._host.connected)
         now = trio.current_time()
+        for peer in connected & self._dials.keys():
+            if self._dials[peer].not_before <= now:  # it outlasted the wait that a loss would have cost
+                del self._dials[peer]
         candidates = [
             peer
             for peer in self._known
@@ -214,9 +221,8 @@ class Membership:
     async def _try(self, peer: str, limit: trio.CapacityLimiter) -> None:
         async with limit:
             state = self._dials.setdefault(peer, _Dial())
-            if await self.connect(peer):
-                state.attempts, state.not_before = 0, 0.0
-                return
             delay = BACKOFF[min(state.attempts, len(BACKOFF) - 1)]
+            # Counted whether it succeeds or not, or a peer that hangs up at once would be dialled without end.
             state.attempts += 1
+            await self.connect(peer)
             state.not_before = trio.current_time() + self._environment.jitter(delay)

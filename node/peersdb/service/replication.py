@@ -137,7 +137,8 @@ class Replication:
             old.scope.cancel()
             session.agreed = old.agreed
         self._links.send(peer, self._hello())
-        self._membership.greet(peer)
+        if session.agreed:
+            self._membership.greet(peer)
         self._membership.wake()
 
     def _close(self, peer: str) -> None:
@@ -192,7 +193,10 @@ class Replication:
                 case Hello():
                     await self._on_hello(session, message)
                 case Members():
-                    await self._membership.learn(peer, message.records)
+                    if (
+                        session.agreed
+                    ):  # before, it may be another cluster's; ours are told again after the hello
+                        await self._membership.learn(peer, message.records)
                 case Vector():
                     self._on_vector(session, {(key, epoch): seq for key, epoch, seq in message.writers})
                 case Entries():
@@ -212,12 +216,9 @@ class Replication:
             await self._fault(session, error)
 
     async def _on_hello(self, session: Session, hello: Hello) -> None:
-        if hello.record:
-            await self._membership.learn(session.peer, [hello.record])
-        if hello.address is None:
-            return
         ours = self.state.address if self.state else None
-        if hello.address != ours and not await self._adopt(hello):
+        if hello.address not in (None, ours) and not await self._adopt(hello):
+            self._membership.forget(session.peer)
             log.warning(
                 "another cluster's peer, disconnected",
                 peer=session.peer,
@@ -226,8 +227,13 @@ class Replication:
             )
             await self._host.disconnect(session.peer)
             return
+        if hello.record:
+            await self._membership.learn(session.peer, [hello.record])
+        if hello.address is None:
+            return
         if not session.agreed:
             session.agreed = True
+            self._membership.greet(session.peer)
             await self._on_peer()
         session.asked = session.differs = False  # the stream that would have brought the answer is gone
         await self._compare(session, hello.count, hello.fingerprint, ask=True)
