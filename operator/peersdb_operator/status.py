@@ -113,7 +113,9 @@ def _conditions(cluster: Cluster, observations: Sequence[Observation]) -> dict[s
     ready_roots = [root for root in roots if root.ready]
     total = len(observations)
     conditions: dict[str, _Condition] = {}
-    if unready:
+    if not observations:
+        conditions["Ready"] = ("False", "NothingRuns", "the manifest was paused before anything was started")
+    elif unready:
         conditions["Ready"] = ("False", "MembersNotReady", _listing(unready))
     else:
         conditions["Ready"] = ("True", "AllReady", f"{total} of {total} members are ready")
@@ -130,7 +132,7 @@ def _conditions(cluster: Cluster, observations: Sequence[Observation]) -> dict[s
             f"{len(ready_roots)} of {len(roots)} roots are ready",
         )
     else:
-        conditions["RootAvailable"] = ("False", "NoRootReady", _listing(roots))
+        conditions["RootAvailable"] = ("False", "NoRootReady", _listing(roots) or "no root runs")
     if cluster.paused:
         conditions["Paused"] = (
             "True",

@@ -11,9 +11,10 @@ import psutil
 import pytest
 import yaml
 
-# Ports of this run alone, away from a developer's own cluster: 20 for the shared cluster, 20 for the others.
+# Ports of this run alone, away from a developer's own cluster: 20 for the shared cluster, 20 for the others;
+# below 32768, where the kernel takes ports for outgoing connections.
 HTTP_PORT = 20000 + os.getpid() % 200 * 40
-P2P_PORT = HTTP_PORT + 10000
+P2P_PORT = HTTP_PORT - 8000
 SHARED_PORTS = {"httpPort": HTTP_PORT + 20, "libp2pPort": P2P_PORT + 20}
 
 STANDIN = Path(__file__).with_name("standin.py")

@@ -142,6 +142,24 @@ def test_a_root_with_an_emptied_disk_is_given_the_old_store(local):
     assert command.endswith(f"-store {store} -bootstrap 127.0.0.1:{HTTP_PORT + 1}")
 
 
+def test_all_nodes_are_adopted_where_they_listen_though_nothing_was_written_down(local):
+    local.up(manifest({"eu": 1}))
+    before = local.members()
+    os.kill(local.supervisor(), signal.SIGKILL)
+    until(lambda: not running(local.supervisor()), "the supervisor is gone")
+    (local.directory / "members.json").unlink()
+    local.up(manifest({"eu": 1}))
+    assert {name: (m["pid"], m["http"]) for name, m in local.members().items()} == {
+        name: (m["pid"], m["http"]) for name, m in before.items()
+    }
+
+
+def test_a_manifest_that_is_paused_from_the_first_starts_nothing(local):
+    local.up(manifest({"eu": 1}, paused=True))
+    assert local.members() == {}
+    assert local.status()["status"]["phase"] == "Paused"
+
+
 def test_an_id_that_was_used_again_is_not_taken_for_the_node(local):
     local.up(manifest({"eu": 1}))
     before = local.pids()

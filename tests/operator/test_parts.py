@@ -211,7 +211,7 @@ def test_nobody_there_is_not_ready():
 
 
 def test_a_node_program_is_found_or_named(monkeypatch):
-    assert launch.node_command([]) == (sys.executable, "-m", "peersdb")
+    assert launch.node_command([]) == (sys.executable, "-P", "-m", "peersdb")
     assert launch.node_command(["sh", "-c"])[1:] == ("-c",)
     with pytest.raises(NodeCommandError, match="no program 'no-such'"):
         launch.node_command(["no-such"])
@@ -296,6 +296,22 @@ def test_help_names_every_command_with_an_example(capsys):
     text = capsys.readouterr().out
     for command in ("check", "build", "local up", "local status", "local scale", "local logs", "local down"):
         assert f"peersdb-operator {command}" in text
+
+
+def test_every_command_and_flag_of_local_is_documented():
+    import argparse
+    from pathlib import Path
+
+    def below(parser):
+        return next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
+
+    text = (Path(__file__).parents[2] / "docs" / "local.md").read_text()
+    for name, parser in below(below(cli._parser())["local"]).items():
+        assert f"`{name} " in text
+        for action in parser._actions:
+            longest = max(action.option_strings, key=len, default="")
+            assert longest in {"--help", "--filename", "--output", "--lines", "--follow"} or longest in text
+            assert not action.option_strings or any(flag in text for flag in [*action.option_strings, "-h"])
 
 
 def test_the_commands_load_neither_kopf_nor_the_kubernetes_client():

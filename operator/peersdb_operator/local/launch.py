@@ -43,7 +43,7 @@ def node_command(given: Sequence[str]) -> tuple[str, ...]:
             raise NodeCommandError(
                 "the node is not installed here: install peersdb, or name it by --node-command"
             )
-        return (sys.executable, "-m", "peersdb")
+        return (sys.executable, "-P", "-m", "peersdb")  # -P: nothing is imported from where it runs
     found = shutil.which(given[0])
     if found is None:
         raise NodeCommandError(f"there is no program {given[0]!r}: give --node-command one that exists")
@@ -65,7 +65,7 @@ def ensure_supervisor(state: StateDir) -> bool:
     try:
         with state.supervisor_log.open("ab") as log:
             subprocess.Popen(
-                [sys.executable, "-m", "peersdb_operator", "supervise", str(state.path), str(writing)],
+                [sys.executable, "-P", "-m", "peersdb_operator", "supervise", str(state.path), str(writing)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -184,7 +184,9 @@ class Supervisor:
         }
         for path, (found, line) in process.holding(lost).items():
             without_store = line[: line.index("-store")] if "-store" in line else line
-            lost[path].record.process, lost[path].record.template = found, without_store
+            record = lost[path].record
+            record.process, record.template = found, without_store
+            record.http_port, record.p2p_port = _port(record, "-http-port"), _port(record, "-ipfs-port")
             _log.info("found process %d on %s", found.pid, path)
         self._unwritten = True
 
@@ -192,14 +194,13 @@ class Supervisor:
         for name, node in self._nodes.items():
             if node.record.process is None:
                 continue
-            code = node.child.poll() if node.child is not None else None
             if not node.record.process.alive():
-                self._ended(name, node, code, now)
+                self._ended(name, node, node.child.poll() if node.child is not None else None, now)
             elif node.asking is not None and node.asking.done():
                 self._heard(name, node, node.asking.result(), now)
                 node.asking = None
             elif node.asking is None and now >= node.ask_at:
-                node.asking = asyncio.create_task(probe.ask(HOST, _http_port(node.record)))
+                node.asking = asyncio.create_task(probe.ask(HOST, _port(node.record, "-http-port")))
 
     def _ended(self, name: str, node: Node, code: int | None, now: float) -> None:
         expected = node.stopping is not None
@@ -335,7 +336,9 @@ class Supervisor:
             if member.name != name and self._nodes[member.name].record.process is not None
         ]
         running.sort(key=lambda other: not self._nodes[other].ready)
-        helpers = [f"{HOST}:{_http_port(self._nodes[other].record)}" for other in running[:MOST_HELPERS]]
+        helpers = [
+            f"{HOST}:{_port(self._nodes[other].record, '-http-port')}" for other in running[:MOST_HELPERS]
+        ]
         return (*hints, "-bootstrap", ",".join(helpers)) if helpers else hints
 
     def _stop(self, name: str, now: float) -> None:
@@ -395,12 +398,12 @@ class Supervisor:
             self._complain(str(error))
 
 
-def _http_port(record: Record) -> int:
-    """Give the port that a member's process listens on, which the template says: another may be chosen
-    already.
-    """
+def _port(record: Record, flag: str) -> int:
+    """Give a port that a member's process listens on, which its template says: another may be chosen already."""
     template = record.template
-    return int(template[template.index("-http-port") + 1]) if "-http-port" in template else record.http_port
+    if flag in template[:-1] and (value := template[template.index(flag) + 1]).isdigit():
+        return int(value)
+    return record.http_port if flag == "-http-port" else record.p2p_port
 
 
 async def _main(state: StateDir, ready: int | None) -> None:
