@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from loadtests.report import summary
 from loadtests.report.style import FAILURE, FAINT, HEAT, INK, colours, figure
@@ -34,7 +34,7 @@ def heat(axis: Any, grid: Any, sources: Sequence[str], targets: Sequence[str]) -
             elif math.isinf(value):
                 text, colour = "failed", FAILURE
             else:
-                text, colour = summary.duration(value / 1000), "white" if value > 0.55 * top else INK
+                text, colour = summary.duration(value / 1000), "white" if value > 0.6 * top else INK
             weight = "bold" if text == "failed" else "normal"
             axis.text(column, row, text, ha="center", va="center", color=colour, weight=weight)
     axis.set_xticks(range(len(targets)), targets)
@@ -54,12 +54,22 @@ def cdf_line(axis: Any, samples: Sequence[Sample], **look: Any) -> None:
 def cdf_axes(axis: Any, what: str) -> None:
     """Axes for such curves: a logarithmic one for times in milliseconds, a share in percent."""
     axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: summary.duration(value / 1000)))
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    time_ticks(axis.xaxis, per_second=1000)
     axis.set_ylim(0, 101)
     axis.set_xlabel(what)
     axis.set_ylabel("share at or below (%)")
     legend(axis, loc="lower right", beside=False)
+
+
+def time_ticks(axis: Any, *, per_second: int) -> None:
+    """Ticks with units at 1, 2 and 5 of each decade of a logarithmic axis that counts so many per second."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value / per_second)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _tick(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds >= 1 else f"{seconds * 1000:g} ms"
 
 
 def over_time(regions: Sequence[str], lines: Sequence[Line], label: str, save: Save) -> bool:

@@ -5,11 +5,9 @@ Each saves one figure, or says by False that there is nothing to draw.
 
 from collections.abc import Callable
 
-from matplotlib.ticker import FuncFormatter, NullFormatter
-
 from loadtests.benchmarks import ProcessSample
 from loadtests.report import summary
-from loadtests.report.axes import Line, Save, handle, legend, over_time
+from loadtests.report.axes import Line, Save, handle, legend, over_time, time_ticks
 from loadtests.report.data import Results
 from loadtests.report.style import INK, colours, figure
 from loadtests.samples import NodeSample
@@ -69,8 +67,7 @@ def own_replication(results: Results, save: Save) -> bool:
             axis.vlines(index, one.minimum, one.maximum, color=colour, lw=2.2, alpha=0.45)
             axis.plot(index, one.average, "o", color=colour, ms=5)
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: summary.duration(value)))
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        time_ticks(axis.yaxis, per_second=1)
         axis.set_xticks([])
         axis.grid(visible=False, axis="x")
         axis.set_xlabel(f"{len(found)} nodes, by region")

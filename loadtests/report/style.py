@@ -16,8 +16,8 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D31", "#4
 FAILURE = "#D55E00"
 INK = "#1f2933"
 FAINT = "#8896a5"
-# Light to dark in every kind of sight, and in print.
-HEAT = "cividis_r"
+# One hue, light to dark: the same order in every kind of sight, and in print.
+HEAT = "Blues"
 LINE_STYLES = ("-", "--", ":", "-.")
 
 WIDTH = 9.0

@@ -92,7 +92,7 @@ def verdict(results: Results) -> Verdict:
         found = of_kind(results.samples, kind)
         failed = sum(not sample.ok for sample in found)
         if failed:
-            problems.append(f"{failed} of {len(found)} events of kind {NAMES[kind]} failed")
+            problems.append(f"{NAMES[kind]}: {failed} of {len(found)} failed")
     if of_kind(results.samples, POST) and _several(results) and not of_kind(results.samples, REPLICATION):
         problems.append("files were posted, but no replication was seen or awaited")
     if results.run and results.run.dropped_rows:

@@ -166,7 +166,7 @@ def test_a_run_with_failures_says_so_first_and_never_as_a_figure(bad):
     page = (bad / "report.html").read_text()
     assert 'class="verdict bad"' in page
     assert page.index('id="verdict"') < page.index("<svg")
-    assert "6 of 120 events of kind get failed" in page
+    assert "get: 6 of 120 failed" in page
     assert "not in asia-0&#39;s query within 10 s" in page
     assert "nobody &lt;has&gt; it" in page, "errors are text, not markup"
     figures = json.loads((bad / "summary.json").read_text())
