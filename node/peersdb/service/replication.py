@@ -20,16 +20,18 @@ import trio
 
 from peersdb.core.entry import Entry
 from peersdb.core.manifest import Manifest, decode_manifest
-from peersdb.core.reconcile import EMPTY, Fingerprint, VersionVector, gaps
+from peersdb.core.reconcile import EMPTY, Fingerprint
 from peersdb.core.wire import (
-    MAX_WRITERS,
     Ack,
     Entries,
     Heads,
     Hello,
     Members,
     Message,
+    RangeItems,
+    Ranges,
     Vector,
+    WantEntries,
     WriterAnswer,
     WriterQuery,
 )
@@ -37,19 +39,16 @@ from peersdb.errors import InvalidBlock, InvalidEntry, InvalidMessage, InvalidRe
 from peersdb.net.host import Host
 from peersdb.net.sync import SyncLinks
 from peersdb.service.arrivals import Arrivals
+from peersdb.service.catchup import CatchUp
 from peersdb.service.environment import Environment
 from peersdb.service.members import Membership
-from peersdb.service.session import BATCH_BYTES, BATCH_ENTRIES, Session
+from peersdb.service.session import BATCH_ENTRIES, Session
 from peersdb.store.log import LogState, LogStore
 
 log = structlog.get_logger("replication")
 
-#: Batches on the way that are not acknowledged yet: a long link stays full, a slow disk is not flooded.
-WINDOW = 4
 #: So often a node says what it has (seconds, with jitter), so that a lost push is noticed.
 DIGEST_INTERVAL = 30.0
-#: After a difference was seen, wait so long (seconds) before asking: pushes on the way settle most of them.
-SETTLE = 1.0
 #: Wrong entries or records from one peer until it is disconnected.
 MAX_FAULTS = 16
 
@@ -85,7 +84,7 @@ class Replication:
         self._membership, self._environment = membership, environment
         self._only_store, self._on_store, self._on_peer = only_store, on_store, on_peer
         self._sessions: dict[str, Session] = {}
-        self._nursery: trio.Nursery | None = None
+        self._catch_up = CatchUp(links, store, lambda: self.state_fingerprint)
         self.state: LogState | None = None
         self.has_store = trio.Event()
         links.on_open, links.on_close = self._open, self._close
@@ -98,12 +97,12 @@ class Replication:
     async def run(self) -> None:
         """Says from time to time what this node has; ends when cancelled."""
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._catch_up.start(nursery)
             while True:
                 await trio.sleep(self._environment.jitter(DIGEST_INTERVAL))
                 for peer, session in self._sessions.items():
                     if session.agreed:
-                        self._links.send(peer, self._heads())
+                        self._links.send(peer, self._catch_up.heads())
 
     async def create(self, manifest: Manifest) -> None:
         """Makes a new, empty log: a root's first start. What it is the only member of, it is in sync with."""
@@ -162,17 +161,13 @@ class Replication:
             record,
         )
 
-    def _heads(self) -> Heads:
-        fingerprint = self.state.fingerprint if self.state else EMPTY
-        return Heads(fingerprint.count, fingerprint.to_bytes())
-
     async def _next_live(self, peer: str) -> Message | None:
         session = self._sessions.get(peer)
         if session is None or not session.agreed:
             return None
         batch, overflowed = session.take()
         if overflowed:
-            return self._heads()  # some pushes were dropped: let the peer find out what it lacks
+            return self._catch_up.heads()  # some pushes were dropped: let the peer find out what it lacks
         if not batch:
             return None
         identities = []
@@ -198,7 +193,7 @@ class Replication:
                     ):  # before, it may be another cluster's; ours are told again after the hello
                         await self._membership.learn(peer, message.records)
                 case Vector():
-                    self._on_vector(session, {(key, epoch): seq for key, epoch, seq in message.writers})
+                    self._catch_up.on_vector(session, {(k, epoch): seq for k, epoch, seq in message.writers})
                 case Entries():
                     await self._on_entries(session, message)
                 case Ack():
@@ -206,6 +201,8 @@ class Replication:
                     await self._compare(session, message.count, message.fingerprint, ask=False)
                 case Heads():
                     await self._on_heads(session, message)
+                case Ranges() | RangeItems() | WantEntries():
+                    await self._on_ranges(session, message)
                 case WriterQuery():
                     await self._on_writer_query(peer, message)
                 case WriterAnswer():
@@ -218,6 +215,9 @@ class Replication:
     async def _on_hello(self, session: Session, hello: Hello) -> None:
         ours = self.state.address if self.state else None
         if hello.address not in (None, ours) and not await self._adopt(hello):
+            if ours and not hello.count and not self._only_store:
+                session.agreed = False  # an empty log: its holder gives way once our hello is there
+                return
             self._membership.forget(session.peer)
             log.warning(
                 "another cluster's peer, disconnected",
@@ -266,66 +266,16 @@ class Replication:
 
     async def _compare(self, session: Session, count: int, fingerprint: bytes, *, ask: bool) -> None:
         """Compares what the peer has with what is here, and asks for the difference."""
+        session.said = (count, fingerprint)
         if self.state is None or not session.agreed:
             return
         ours = self.state.fingerprint
         if (count, fingerprint) == (ours.count, ours.to_bytes()):
-            session.differs = False
+            self._catch_up.equal(session)
             await self._mark_synced()
-        elif ask and not session.differs and self._nursery is not None:
-            session.differs = True
-            delay = 0.0 if not self.state.synced or abs(count - ours.count) > BATCH_ENTRIES else SETTLE
-            self._nursery.start_soon(self._ask, session, delay)
-
-    async def _ask(self, session: Session, delay: float) -> None:
-        with session.scope_for(trio.CancelScope()):
-            await trio.sleep(delay)
-            if session.differs and not session.asked:
-                vector = await self._store.vector()
-                session.asked = True
-                writers = sorted((key, epoch, seq) for (key, epoch), seq in vector.items())
-                # More writers than one message names: what is left out is sent again and known already.
-                self._links.send(session.peer, Vector(tuple(writers[:MAX_WRITERS])))
-            session.differs = False
-
-    def _on_vector(self, session: Session, vector: VersionVector) -> None:
-        session.vector = vector
-        if not session.sending and self._nursery is not None:
-            session.sending = True
-            self._nursery.start_soon(self._send_gaps, session)
-
-    async def _send_gaps(self, session: Session) -> None:
-        """Sends a peer what it lacks, oldest first, `WINDOW` batches ahead of its acknowledgements."""
-        try:
-            with session.scope_for(trio.CancelScope()):
-                while (theirs := session.vector) is not None:
-                    session.vector = None
-                    ours = await self._store.vector()
-                    await self._send_batches(session, gaps(theirs, ours))
-                    self._links.send(session.peer, self._heads())
-                    if gaps(ours, theirs) and not session.asked and self._nursery is not None:
-                        session.differs = True
-                        self._nursery.start_soon(self._ask, session, 0.0)
-        except PeersDBError as error:
-            log.warning("sending entries failed", peer=session.peer, code=error.code, error=str(error))
-        finally:
-            session.sending = False
-
-    async def _send_batches(self, session: Session, lacking: list[tuple[str, int, int, int]]) -> None:
-        ids = await self._store.gap_ids(lacking) if lacking else []
-        at = 0
-        while at < len(ids):
-            data, identities = await self._store.entries(ids[at : at + BATCH_ENTRIES])
-            size, taken = 0, 0
-            while taken < len(data) and size + len(data[taken]) <= BATCH_BYTES:
-                size += len(data[taken])
-                taken += 1
-            await session.window(WINDOW)
-            self._links.send(
-                session.peer,
-                Entries(tuple(data[:taken]), tuple(identities), live=False, seq=session.next_batch()),
-            )
-            at += taken
+        elif ask:
+            far = not self.state.synced or abs(count - ours.count) > BATCH_ENTRIES
+            self._catch_up.differs(session, soon=far and not session.fruitless)
 
     async def _on_entries(self, session: Session, message: Entries) -> None:
         state = self.state
@@ -334,16 +284,27 @@ class Replication:
         arrived = await self._arrivals.take(session.peer, message, state.address)
         self._set_fingerprint(arrived.fingerprint or self.state_fingerprint)
         if arrived.accepted and arrived.fingerprint is not None:
+            session.fruitless = 0
             self.publish(arrived.accepted, arrived.fingerprint, source=session.peer)
         if message.live:
             if arrived.incomplete and not session.asked:
-                session.differs = True
-                await self._ask(session, 0.0)
+                self._catch_up.differs(session, soon=True)
         else:
             fingerprint = self.state_fingerprint
             self._links.send(session.peer, Ack(message.seq, fingerprint.count, fingerprint.to_bytes()))
         for error in arrived.faults:
             await self._fault(session, error)
+
+    async def _on_ranges(self, session: Session, message: Ranges | RangeItems | WantEntries) -> None:
+        if not session.agreed:
+            raise InvalidMessage("ranges came before the hello")
+        match message:
+            case Ranges():
+                await self._catch_up.on_ranges(session, message)
+            case RangeItems():
+                await self._catch_up.on_items(session, message)
+            case WantEntries():
+                self._catch_up.on_want(session, message.digests)
 
     async def _on_writer_query(self, peer: str, query: WriterQuery) -> None:
         vector = await self._store.vector()

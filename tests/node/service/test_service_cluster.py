@@ -155,10 +155,12 @@ async def test_three_roots_started_together_make_one_log(tmp_path):
             others = tuple(where[other] for other in names if other != name)
             roots[name] = await nodes.start(name, root=True, bootstrap=others)
 
-        async with trio.open_nursery() as nursery:
-            for name in names:
-                nursery.start_soon(start, name)
-        await eventually(lambda: same(*roots.values()))
+        with capture_logs() as logs:
+            async with trio.open_nursery() as nursery:
+                for name in names:
+                    nursery.start_soon(start, name)
+            await eventually(lambda: same(*roots.values()))
+        assert not [entry for entry in logs if "another cluster" in entry["event"]]
         for number, root in enumerate(roots.values()):
             await post(root, [number])
         await eventually(lambda: same(*roots.values()) and number_of_entries(roots["r1"]) == 3)
