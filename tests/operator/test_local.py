@@ -240,6 +240,15 @@ def test_down_leaves_no_process_and_keeps_the_data(local):
     assert not local.directory.exists()
 
 
+def test_down_ends_all_though_what_was_written_down_is_damaged(local):
+    local.up(manifest({"eu": 1}))
+    os.kill(local.supervisor(), signal.SIGKILL)
+    (local.directory / "members.json").write_text("{")
+    assert "members.json is damaged" in local.up(manifest({"eu": 1}), code=1).stderr
+    local.run("down")
+    assert local.processes() == []
+
+
 def test_down_without_a_supervisor_ends_the_nodes_too(local):
     local.up(manifest())
     os.kill(local.supervisor(), signal.SIGKILL)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from peersdb_operator.errors import LocalError, NodeCommandError, NotReady
+from peersdb_operator.errors import LocalError, NodeCommandError, NotReady, StateError
 from peersdb_operator.local import process
 from peersdb_operator.local.logfile import tail
 from peersdb_operator.local.process import ProcessId
@@ -95,16 +95,23 @@ def stop_all(state: StateDir) -> list[ProcessId]:
     """
     supervisor = state.supervisor()
     killed = process.end([supervisor]) if supervisor is not None else []
-    records = state.memory().members
-    processes = {record.process for record in records.values() if record.process is not None}
+    processes = set(_recorded(state).values())
     processes |= {found for found, _ in process.holding(map(state.repo, _member_names(state))).values()}
     return killed + process.end(processes)
 
 
 def running_members(state: StateDir) -> list[str]:
     """Name the members whose processes live, by what is written down."""
-    members = state.memory().members.items()
-    return sorted(name for name, record in members if record.process is not None and record.process.alive())
+    return sorted(name for name, found in _recorded(state).items() if found.alive())
+
+
+def _recorded(state: StateDir) -> dict[str, ProcessId]:
+    """Give the processes that are written down; none if that is damaged: they are found by their repos then."""
+    try:
+        records = state.memory().members
+    except StateError:
+        return {}
+    return {name: record.process for name, record in records.items() if record.process is not None}
 
 
 def wait_ready(
