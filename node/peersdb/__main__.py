@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import NoReturn
 
 import structlog
@@ -45,6 +46,7 @@ async def _run(settings: Settings) -> None:
     # libp2p logs what remotes do as errors; what matters of it reaches this log by way of net/. It sets its own
     # level when it is imported, so this comes after.
     logging.getLogger("libp2p").setLevel(logging.DEBUG if settings.devlogs else logging.CRITICAL)
+    log.debug("settings", version=__version__, **asdict(settings))
     stop, serving = trio.Event(), False
 
     async def watch(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -41,9 +41,9 @@ def test_the_demo_works_and_leaves_only_its_report(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for shown in (
-        "$ peersdb-operator local up -f deploy/samples/quickstart.yaml",
-        "$ locust -f loadtests/locustfile.py",
-        "$ peersdb-operator local down",
+        "peersdb-operator local up -f deploy/samples/quickstart.yaml",
+        "locust -f loadtests/locustfile.py",
+        "peersdb-operator local down",
         "seattle-weather.csv",
         "Replication, median / p99",
     ):
@@ -57,7 +57,7 @@ def test_the_demo_works_and_leaves_only_its_report(tmp_path):
     assert not left_behind(directory)
 
 
-@pytest.mark.parametrize("moment", ["Starting", "$ locust"])
+@pytest.mark.parametrize("moment", ["Starting", "locust -f"])
 def test_ctrl_c_at_any_time_leaves_no_process(tmp_path, moment):
     directory = tmp_path / "run"
     with subprocess.Popen(

@@ -12,6 +12,7 @@ import base64
 import binascii
 import contextlib
 import json
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -219,7 +220,8 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
         await site.start()
     except OSError as error:
         raise StorageError(
-            f"cannot listen on {settings.http_host} port {settings.http_port}: {error.strerror or error}; "
+            # asyncio puts address and port into strerror again.
+            f"cannot listen on {settings.http_host} port {settings.http_port}: {os.strerror(error.errno or 0)}; "
             "choose another with -http-port"
         ) from None
 

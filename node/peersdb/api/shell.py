@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import termios
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -42,8 +44,14 @@ class Shell:
 
     async def run(self) -> bool:
         """Serves until ``exit`` (True) or the end of the input (False)."""
-        lines = self._prompt() if self._source.isatty() else iter(self._source)
+        if not self._source.isatty():
+            return await self._serve(iter(self._source))
+        with _terminal_left_as_it_was(self._source):
+            return await self._serve(self._prompt())
+
+    async def _serve(self, lines: Iterator[str]) -> bool:
         while True:
+            # A signal does not wait for a line: the thread that reads is left behind.
             line = await trio.to_thread.run_sync(next, lines, None, abandon_on_cancel=True)
             if line is None:
                 return False
@@ -112,6 +120,20 @@ async def _file(args: list[str]) -> tuple[bytes, str]:
         return await path.read_bytes(), path.name
     except (OSError, RuntimeError) as error:
         raise BadRequest(f"cannot read {args[0]}: {getattr(error, 'strerror', error)}") from error
+
+
+@contextmanager
+def _terminal_left_as_it_was(terminal: TextIO) -> Iterator[None]:
+    """Undoes what line editing sets, which a prompt that a signal left behind does not."""
+    modes = termios.tcgetattr(terminal)
+    try:
+        yield
+    except trio.Cancelled:
+        sys.stdout.write("\x1b[?2004l\n")  # bracketed paste off, and off the prompt's line
+        sys.stdout.flush()
+        raise
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
 
 
 def _table(rows: list[list[str]]) -> str:
