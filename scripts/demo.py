@@ -119,9 +119,14 @@ class Demo:
 
     def share(self, nodes: Sequence[Node]) -> list[Shared]:
         """Post real files in one region each, and get them in another."""
-        example = '{"method": {"argcnt": 0, "cmd": "post"}, "args": [], "file": "<base64>"}'
         self._step("Real files: posted in one region, listed and got in another")
-        self._show(["curl", f"{nodes[0].url}/peersdb/command", "-d", example])
+        first = default_dataset().root / SHARED[0]
+        for body in (
+            f"""'{{"method": {{"cmd": "post"}}, "file": "'$(base64 -w0 {relative(first)})'"}}'""",
+            """'{"method": {"cmd": "query"}}'""",
+            """'{"method": {"cmd": "get"}, "args": ["/ipfs/CID"]}'""",
+        ):
+            self._print_command(f"curl {nodes[0].url}/peersdb/command -d {body}")
         peers = [node for node in nodes if not node.root] or list(nodes)
         by_name = {file.name: file for file in default_dataset().files}
         contents = [(name, read_file(by_name[name])) for name in SHARED]
@@ -161,9 +166,16 @@ class Demo:
         self._console.print(f"Report: [bold]{self._report / 'report.html'}[/bold]", soft_wrap=True)
         return results
 
-    def down(self) -> None:
-        """End the cluster and remove its data; the report stays."""
-        self._run("The end: all processes and the cluster's data", self._operator("down", "--delete-data"))
+    def down(self, *, worked: bool) -> None:
+        """End the cluster; its data goes too unless something is left to look at. The report stays."""
+        if worked:
+            self._run(
+                "The end: all processes and the cluster's data", self._operator("down", "--delete-data")
+            )
+        else:
+            self._run("The end: all processes", self._operator("down"))
+            logs = relative(self._cluster / "members")
+            self._console.print(f"  the members' logs and data are left in {logs}", soft_wrap=True)
         self.touched = False
 
     def keep(self, nodes: Sequence[Node]) -> None:
@@ -182,7 +194,13 @@ class Demo:
         self._console.print(f"\n[bold]{text}[/bold]")
 
     def _show(self, command: Sequence[object]) -> None:
-        line = shlex.join([relative(part) for part in command])
+        program, *arguments = (relative(part) for part in command)
+        installed = Path(sys.executable).parent / program
+        if shutil.which(program) is None and installed.exists():
+            program = relative(installed)  # the virtual environment is not active: show what can be typed
+        self._print_command(shlex.join([program, *arguments]))
+
+    def _print_command(self, line: str) -> None:
         self._console.print(f"  $ {line}", style="cyan", highlight=False, markup=False, soft_wrap=True)
 
     def _run(self, text: str, command: Sequence[object]) -> None:
@@ -396,7 +414,7 @@ def main(given: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end is short, and must come to its own end
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             try:
-                demo.down()
+                demo.down(worked=code == 0)
             except (DemoError, LoadTestError) as error:
                 console.print(f"[red]demo:[/red] {escape(str(error))}", soft_wrap=True)
                 code = code or 1

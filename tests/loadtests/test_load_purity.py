@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
-PLAIN = (
-    "statistics samples targets cid workload benchmarks process options schedule results environment "
-    "report.data report.summary report.plots report.page report.__main__"
-).split()
+PLAIN = [
+    *("statistics", "samples", "targets", "cid", "workload", "benchmarks", "process", "options", "schedule"),
+    *("results", "environment", "report.data", "report.summary", "report.plots", "report.page"),
+    "report.__main__",
+]
 CHECK = """
 import importlib, sys
 for name in sys.argv[1:]:
