@@ -81,15 +81,16 @@ class Contributions:
 
         record = await self._validation.judge(root, size, read)
 
-        def contribution(seq: int, previous: str | None) -> Contribution:
+        def contribution(epoch: int, seq: int, previous: str | None) -> Contribution:
             created = format_timestamp(self._environment.now_ns())
-            return Contribution(path, self._signer.peer_id, created, name, size, seq, previous)
+            return Contribution(path, self._signer.peer_id, created, name, size, seq, previous, epoch)
 
         def extra(conn: sqlite3.Connection, _entry: Entry) -> None:
             insert_rows(conn, small)
             pin(conn, path)
             record_validation(conn, record)
 
+        await self._replication.own_chain.check()
         entry, fingerprint = await self._store.append(self._signer, contribution, extra)
         self._replication.publish([entry], fingerprint)
         return path

@@ -77,6 +77,7 @@ class Node:
         )
         files = Files(self.host, repo.blocks, self.membership, PROFILES[settings.profile])
         self.replication = Replication(
+            key=signer.key_hex,
             host=self.host,
             links=links,
             store=self._log,
@@ -258,6 +259,7 @@ class Node:
 
     def _joined(self, conn: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         self.contributions.joined(conn, entries)
+        self.replication.own_chain.joined(conn, entries)
 
     async def _peer_arrived(self) -> None:
         await self.contributions.peer_arrived()
@@ -266,6 +268,7 @@ class Node:
         if self._benchmark is not None:
             self._benchmark.arrived(entries)
         self.contributions.wake()
+        self.replication.own_chain.accepted()
 
     def _on_store(self, state: LogState) -> None:
         # The validations store of the original is private; its table is named after the log.

@@ -42,6 +42,7 @@ from peersdb.service.arrivals import Arrivals
 from peersdb.service.catchup import CatchUp
 from peersdb.service.environment import Environment
 from peersdb.service.members import Membership
+from peersdb.service.ownchain import OwnChain
 from peersdb.service.session import BATCH_ENTRIES, Session
 from peersdb.store.log import LogState, LogStore
 
@@ -58,11 +59,14 @@ class Replication:
 
     Attributes:
         state: the log's address and fingerprint, or None while this node has no log.
+        has_store: set once there is one.
+        own_chain: where this node's own entries go on.
     """
 
     def __init__(
         self,
         *,
+        key: str,
         host: Host,
         links: SyncLinks,
         store: LogStore,
@@ -76,6 +80,7 @@ class Replication:
         """Takes over the links; `run` must live for them to work.
 
         Args:
+            key: this node's public key, hex.
             only_store: the one address this node may hold, or empty for any.
             on_store: called when this node has a log (again, or another one).
             on_peer: called when a peer turned out to hold the same log.
@@ -85,6 +90,7 @@ class Replication:
         self._only_store, self._on_store, self._on_peer = only_store, on_store, on_peer
         self._sessions: dict[str, Session] = {}
         self._catch_up = CatchUp(links, store, lambda: self.state_fingerprint)
+        self.own_chain = OwnChain(key, links, store, lambda: self.agreed)
         self.state: LogState | None = None
         self.has_store = trio.Event()
         links.on_open, links.on_close = self._open, self._close
@@ -109,6 +115,11 @@ class Replication:
         await self._store.create(manifest)
         await self._store.mark_synced()
         await self._changed_store()
+
+    @property
+    def agreed(self) -> list[str]:
+        """The connected peers that hold the same log."""
+        return [peer for peer, session in self._sessions.items() if session.agreed]
 
     @property
     def ready(self) -> str:
@@ -188,12 +199,9 @@ class Replication:
                 case Hello():
                     await self._on_hello(session, message)
                 case Members():
-                    if (
-                        session.agreed
-                    ):  # before, it may be another cluster's; ours are told again after the hello
+                    # Before, it may be another cluster's; ours are told again after the hello.
+                    if session.agreed:
                         await self._membership.learn(peer, message.records)
-                case Vector():
-                    self._catch_up.on_vector(session, {(k, epoch): seq for k, epoch, seq in message.writers})
                 case Entries():
                     await self._on_entries(session, message)
                 case Ack():
@@ -201,12 +209,10 @@ class Replication:
                     await self._compare(session, message.count, message.fingerprint, ask=False)
                 case Heads():
                     await self._on_heads(session, message)
-                case Ranges() | RangeItems() | WantEntries():
-                    await self._on_ranges(session, message)
-                case WriterQuery():
-                    await self._on_writer_query(peer, message)
-                case WriterAnswer():
-                    log.debug("writer's chain at a peer", peer=peer, epoch=message.epoch, seq=message.seq)
+                case Vector() | Ranges() | RangeItems() | WantEntries():
+                    await self._on_comparison(session, message)
+                case WriterQuery() | WriterAnswer():
+                    await self._on_writer(peer, message)
                 case _:
                     raise InvalidMessage(f"{type(message).__name__} does not belong on a sync stream")
         except (InvalidEntry, InvalidRecord, InvalidBlock) as error:
@@ -295,10 +301,14 @@ class Replication:
         for error in arrived.faults:
             await self._fault(session, error)
 
-    async def _on_ranges(self, session: Session, message: Ranges | RangeItems | WantEntries) -> None:
+    async def _on_comparison(
+        self, session: Session, message: Vector | Ranges | RangeItems | WantEntries
+    ) -> None:
         if not session.agreed:
-            raise InvalidMessage("ranges came before the hello")
+            raise InvalidMessage(f"{type(message).__name__} came before the hello")
         match message:
+            case Vector():
+                self._catch_up.on_vector(session, {(k, epoch): seq for k, epoch, seq in message.writers})
             case Ranges():
                 await self._catch_up.on_ranges(session, message)
             case RangeItems():
@@ -306,11 +316,12 @@ class Replication:
             case WantEntries():
                 self._catch_up.on_want(session, message.digests)
 
-    async def _on_writer_query(self, peer: str, query: WriterQuery) -> None:
-        vector = await self._store.vector()
-        known = [(epoch, seq) for (key, epoch), seq in vector.items() if key == query.key]
-        epoch, seq = max(known, default=(0, 0))
-        self._links.send(peer, WriterAnswer(query.key, epoch, seq))
+    async def _on_writer(self, peer: str, message: WriterQuery | WriterAnswer) -> None:
+        if isinstance(message, WriterAnswer):
+            self.own_chain.on_answer(peer, message)
+        else:
+            epoch, seq = await self._store.own_last(message.key)
+            self._links.send(peer, WriterAnswer(message.key, epoch, seq))
 
     async def _fault(self, session: Session, error: PeersDBError) -> None:
         session.faults += 1

@@ -31,6 +31,8 @@ class Session:
         asked: our vector was sent; its closing `Heads` is awaited.
         sending: gaps are being sent to it.
         vector: its newest vector that is not served yet.
+        said: count and fingerprint that it said last.
+        fruitless: how often it was asked since it last had something new.
         faults: wrong things it sent.
         scope: ends what runs for this session.
     """
@@ -43,6 +45,8 @@ class Session:
         self.asked = False
         self.sending = False
         self.vector: VersionVector | None = None
+        self.said: tuple[int, bytes] = (0, b"")
+        self.fruitless = 0
         self.faults = 0
         self.scope = _Scopes()
         self._live: deque[Entry] = deque()

@@ -11,6 +11,7 @@ import sqlite3
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from peersdb.core.cid import CID, hash_bytes
 from peersdb.core.clock import Clock
@@ -23,9 +24,10 @@ from peersdb.core.reconcile import EMPTY, Fingerprint, VersionVector
 from peersdb.errors import NoStore
 from peersdb.store.blocks import insert_rows
 from peersdb.store.database import Database
+from peersdb.store.ranges import HASH_PREFIX, SqlRanges
 
-#: In front of the digest in the CID of every entry and identity: CIDv1, dag-cbor, sha2-256, 32 bytes.
-HASH_PREFIX = b"\x01\x71\x12\x20"
+T = TypeVar("T")
+
 #: Rows a page of `query` holds: about 300 KiB of JSON, some milliseconds of work.
 QUERY_PAGE = 1000
 
@@ -133,6 +135,25 @@ class LogStore:
 
         return await self._database.read(job)
 
+    async def ids_of(self, digests: Sequence[bytes]) -> array[int]:
+        """Row ids of the entries with these digests that are here, oldest first."""
+
+        def job(conn: sqlite3.Connection) -> array[int]:
+            found = []
+            for digest in digests:
+                row = conn.execute(
+                    "SELECT time, key, digest, id FROM entries WHERE digest = ?", (digest,)
+                ).fetchone()
+                if row is not None:
+                    found.append(row)
+            return array("q", (row[3] for row in sorted(found)))
+
+        return await self._database.read(job)
+
+    async def ranges(self, job: Callable[[SqlRanges], T]) -> T:
+        """Runs ``job`` over one snapshot of the entries as ranges."""
+        return await self._database.read(lambda conn: job(SqlRanges(conn)))
+
     async def entries(self, ids: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
         """The blocks of the entries with these row ids, in that order, and their identities' blocks, once each."""
 
@@ -189,14 +210,14 @@ class LogStore:
     async def append(
         self,
         signer: Signer,
-        contribution: Callable[[int, str | None], Contribution],
+        contribution: Callable[[int, int, str | None], Contribution],
         extra: Callable[[sqlite3.Connection, Entry], None],
     ) -> tuple[Entry, Fingerprint]:
         """Signs and keeps one entry of this node's own; on the disk when this returns.
 
         Args:
             signer: this node's identity.
-            contribution: makes the payload from the next seq and the writer's previous entry.
+            contribution: makes the payload from the epoch, the next seq and the writer's previous entry.
             extra: what else belongs into the transaction.
 
         Raises:
@@ -211,11 +232,11 @@ class LogStore:
                 )
             heads = _heads(conn)[:MAX_NEXT]
             clock = Clock(signer.key_hex, max((time for _, time in heads), default=0) + 1)
-            seq, previous = _own_last(conn, signer.public_key)
+            epoch, seq, previous = _own_next(conn, signer.public_key)
             entry = create_entry(
                 signer,
                 state.address,
-                add_payload(contribution(seq + 1, previous)),
+                add_payload(contribution(epoch, seq, previous)),
                 clock,
                 tuple(hash_of(digest) for digest, _ in heads),
             )
@@ -225,6 +246,22 @@ class LogStore:
             return entry, fingerprint
 
         return await self._database.write(job, durable=True)
+
+    async def own_last(self, key: str) -> tuple[int, int]:
+        """Epoch and seq of a writer's last entry here; (0, 0) without any."""
+
+        def job(conn: sqlite3.Connection) -> tuple[int, int]:
+            row = conn.execute(
+                "SELECT epoch, seq FROM entries WHERE key = ? ORDER BY epoch DESC, seq DESC LIMIT 1",
+                (bytes.fromhex(key),),
+            ).fetchone()
+            return (row[0], row[1]) if row else (0, 0)
+
+        return await self._database.read(job)
+
+    async def begin_epoch(self, epoch: int) -> None:
+        """Lets this node's next entry begin this epoch."""
+        await self._database.write(lambda conn: new_epoch(conn, epoch), durable=True)
 
     async def page(self, after: Cursor | None, limit: int = QUERY_PAGE) -> tuple[list[Row], Cursor | None]:
         """One page of contributions in the log's order, and where the next one starts (None: that was all)."""
@@ -331,11 +368,31 @@ def _known(conn: sqlite3.Connection, digest: bytes) -> bool:
     return conn.execute("SELECT 1 FROM entries WHERE digest = ?", (digest,)).fetchone() is not None
 
 
-def _own_last(conn: sqlite3.Connection, key: bytes) -> tuple[int, str | None]:
+def _own_next(conn: sqlite3.Connection, key: bytes) -> tuple[int, int, str | None]:
+    """Epoch and seq of a writer's next entry, and its previous one."""
+    (epoch,) = conn.execute("SELECT epoch FROM log").fetchone()
     row = conn.execute(
-        "SELECT seq, digest FROM entries WHERE key = ? AND epoch = 0 ORDER BY seq DESC LIMIT 1", (key,)
+        "SELECT epoch, seq, digest FROM entries WHERE key = ? ORDER BY epoch DESC, seq DESC LIMIT 1", (key,)
     ).fetchone()
-    return (row[0], hash_of(row[1])) if row else (0, None)
+    if row is None:
+        return epoch, 1, None
+    last_epoch, seq, digest = row
+    return (epoch, 1, hash_of(digest)) if epoch > last_epoch else (last_epoch, seq + 1, hash_of(digest))
+
+
+def has_fork(conn: sqlite3.Connection, key: str) -> bool:
+    """Whether the newest epoch of a writer's chain has a number twice."""
+    row = conn.execute(
+        "SELECT count(*), count(DISTINCT seq) FROM entries WHERE key = ?1 AND epoch ="
+        " (SELECT max(epoch) FROM entries WHERE key = ?1)",
+        (bytes.fromhex(key),),
+    ).fetchone()
+    return bool(row[0] != row[1])
+
+
+def new_epoch(conn: sqlite3.Connection, epoch: int) -> None:
+    """Lets this node's next entry begin an epoch, unless it is in a later one."""
+    conn.execute("UPDATE log SET epoch = max(epoch, ?)", (epoch,))
 
 
 def _identity(conn: sqlite3.Connection, digest: bytes) -> bytes | None:

@@ -14,7 +14,8 @@ CREATE TABLE log (
     access BLOB NOT NULL,
     count INTEGER NOT NULL DEFAULT 0,
     total BLOB NOT NULL,               -- sum of the entries' hashes mod 2^256, 32 bytes big-endian
-    synced INTEGER NOT NULL DEFAULT 0  -- 1 once this node was in sync with another member
+    synced INTEGER NOT NULL DEFAULT 0, -- 1 once this node was in sync with another member
+    epoch INTEGER NOT NULL DEFAULT 0   -- of this node's next entries
 );
 
 -- The entries, as signed (data) and as asked for. `digest` is the sha2-256 in the entry's CID.

@@ -86,7 +86,7 @@ async def fresh_log():
 
 async def append(store, signer=SIGNERS[0], number=1):
     entry, fingerprint = await store.append(
-        signer, lambda seq, previous: contribution(signer, number, seq, previous), nothing
+        signer, lambda _epoch, seq, previous: contribution(signer, number, seq, previous), nothing
     )
     return entry, fingerprint
 

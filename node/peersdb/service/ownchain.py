@@ -1,0 +1,105 @@
+"""This node's own chain of entries: where it goes on after a start.
+
+Each writer counts its entries (``seq``). A repo that was restored from an old copy would count some numbers a
+second time, and the log would have a fork. So before its first write after a start a node asks its peers how far
+they have its chain, and waits for what it lacks. What cannot be had in time, and a fork that shows itself later,
+is healed by a new epoch, in which the count begins again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+
+import structlog
+import trio
+
+from peersdb.core.entry import Entry
+from peersdb.core.wire import WriterAnswer, WriterQuery
+from peersdb.net.sync import SyncLinks
+from peersdb.store.log import LogStore, has_fork, new_epoch
+
+log = structlog.get_logger("ownchain")
+
+#: Peers answer from an index; one that takes longer (seconds) is not waited for.
+ANSWER_TIMEOUT = 2.0
+#: Own entries that peers have come with anti-entropy, which takes moments; after this (seconds) a new epoch begins.
+CATCH_UP_TIMEOUT = 15.0
+
+
+class OwnChain:
+    """Makes sure that this node's next entry has a number of its own."""
+
+    def __init__(
+        self, key: str, links: SyncLinks, store: LogStore, agreed: Callable[[], Sequence[str]]
+    ) -> None:
+        """Nothing was asked yet.
+
+        Args:
+            key: this node's public key, hex.
+            links: to the peers.
+            store: the log.
+            agreed: the peers that hold the same log and are connected.
+        """
+        self._key, self._links, self._store, self._agreed = key, links, store, agreed
+        self._checked = False
+        self._lock = trio.Lock()
+        self._answers: dict[str, tuple[int, int]] = {}
+        self._answered = trio.Event()
+        self._arrived = trio.Event()
+
+    async def check(self) -> None:
+        """Returns when this node may write; at once after the first time.
+
+        Without any peer nobody can be asked: the next write tries again.
+        """
+        if self._checked:
+            return
+        async with self._lock:
+            peers = [] if self._checked else list(self._agreed())
+            if not peers:
+                return
+            theirs = await self._ask(peers)
+            if theirs > await self._store.own_last(self._key):
+                await self._wait(theirs)
+            self._checked = True
+
+    def on_answer(self, peer: str, answer: WriterAnswer) -> None:
+        """A peer says how far it has a chain."""
+        if answer.key == self._key:
+            self._answers[peer] = (answer.epoch, answer.seq)
+            self._answered.set()
+
+    def accepted(self) -> None:
+        """Entries arrived; own ones may be among them."""
+        self._arrived.set()
+
+    def joined(self, conn: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+        """In the transaction of entries that arrived: an own one whose number is taken shows a fork."""
+        own = [entry for entry in entries if entry.key == self._key]
+        if own and has_fork(conn, self._key):
+            new_epoch(conn, max(entry.contribution.epoch for entry in own) + 1)
+            log.warning(
+                "the repo is older than what peers have of this node: a new epoch of its chain begins"
+            )
+
+    async def _ask(self, peers: Sequence[str]) -> tuple[int, int]:
+        """The highest epoch and seq that a peer has."""
+        self._answers = {}
+        for peer in peers:
+            self._links.send(peer, WriterQuery(self._key))
+        with trio.move_on_after(ANSWER_TIMEOUT):
+            while not self._answers.keys() >= set(peers):
+                self._answered = trio.Event()
+                await self._answered.wait()
+        return max(self._answers.values(), default=(0, 0))
+
+    async def _wait(self, theirs: tuple[int, int]) -> None:
+        log.info("peers have newer entries of this node, waiting for them", epoch=theirs[0], seq=theirs[1])
+        with trio.move_on_after(CATCH_UP_TIMEOUT):
+            while await self._store.own_last(self._key) < theirs:
+                await self._arrived.wait()
+                self._arrived = trio.Event()
+            return
+        log.warning("own entries did not come: a new epoch of this node's chain begins", epoch=theirs[0] + 1)
+        await self._store.begin_epoch(theirs[0] + 1)
