@@ -22,34 +22,45 @@ from peersdb.core.wire import frame as framed
 from peersdb.service.replication import MAX_FAULTS
 
 
+def badly_signed(chain):
+    data = bytearray(chain.entry().data)
+    at = data.find(b"csig") + 6  # past the text's own head: the first hex digits
+    data[at : at + 2] = b"00" if data[at : at + 2] != b"00" else b"11"
+    return bytes(data)
+
+
+OTHER = Chain(91, "")
+FORGED = {
+    "signature": badly_signed,
+    "contributor": lambda chain: chain.entry(contributor=OTHER.signer.peer_id),
+    "log_id": lambda chain: chain.entry(log_id=contributions_manifest("other").address),
+    "clock": lambda chain: chain.entry(clock_id=OTHER.signer.key_hex),
+    "timestamp": lambda chain: chain.entry(creation_ts="2200-01-01T00:00:00Z"),
+    "identity": lambda chain: chain.entry(),
+    "canonical": lambda chain: b"\xa1" + chain.entry().data,
+}
+
+
+#: What the log says of each.
+WORDS = {
+    "signature": "not signed by its key",
+    "contributor": "who did not sign it",
+    "log_id": "belongs to",
+    "clock": "not its signer's",
+    "timestamp": "ahead",
+    "identity": "was not sent",
+    "canonical": "unreadable",
+}
+
+
 def forged(kind, log_id):
-    """A chain and one entry of it that may not join, by the check that it fails."""
-    chain, other = Chain(90, log_id), Chain(91, log_id)
-    if kind == "signature":
-        entry = chain.entry()
-        data = bytearray(entry.data)
-        at = data.find(b"sig")
-        text = data[at + 5 : at + 7]
-        data[at + 5 : at + 7] = b"00" if text != b"00" else b"11"
-        return batch(chain, [bytes(data)])
-    if kind == "contributor":
-        return batch(chain, [chain.entry(contributor=other.signer.peer_id)])
-    if kind == "log_id":
-        return batch(chain, [chain.entry(log_id=contributions_manifest("other").address)])
-    if kind == "clock":
-        return batch(chain, [chain.entry(clock_id=other.signer.key_hex)])
-    if kind == "timestamp":
-        return batch(chain, [chain.entry(creation_ts="2200-01-01T00:00:00Z")])
-    if kind == "identity":
-        return Entries((chain.entry().data,), (other.identity,), live=False, seq=1)
-    if kind == "canonical":
-        return batch(chain, [b"\xa1" + chain.entry().data])
-    raise AssertionError(kind)
+    """A message with one entry that may not join, by the check that it fails."""
+    chain = Chain(90, log_id)
+    made = batch(chain, [FORGED[kind](chain)])
+    return Entries(made.entries, (OTHER.identity,), live=False, seq=1) if kind == "identity" else made
 
 
-@pytest.mark.parametrize(
-    "kind", ["signature", "contributor", "log_id", "clock", "timestamp", "identity", "canonical"]
-)
+@pytest.mark.parametrize("kind", FORGED)
 async def test_a_forged_entry_is_dropped_and_counted_and_the_good_one_beside_it_joins(tmp_path, kind):
     async with world(tmp_path) as nodes, stranger() as hostile:
         root = await nodes.start("root", root=True)
@@ -63,6 +74,8 @@ async def test_a_forged_entry_is_dropped_and_counted_and_the_good_one_beside_it_
             await hostile.say(mixed)
             await eventually(lambda: hostile.heard_of(Ack))
             await eventually(lambda: any(entry["event"] == "a peer sent something wrong" for entry in logs))
+        (said,) = [entry for entry in logs if entry["event"] == "a peer sent something wrong"]
+        assert WORDS[kind] in said["error"]
         assert await paths(root) == [good.entries[0].contribution.path]
         session = root.replication._sessions[hostile.host.peer_id]
         assert session.faults == 1

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from peersdb.core.cid import CID, Block, ipfs_path
@@ -24,6 +25,16 @@ def contribution(signer, number, seq, previous):
     return Contribution(
         path, signer.peer_id, format_timestamp(number), f"file-{number}", number, seq, previous
     )
+
+
+def payload(signer, number):
+    """Makes the contribution of an append, given its place in the chain."""
+
+    def make(*place):
+        *epoch, seq, previous = place
+        return replace(contribution(signer, number, seq, previous), **({"epoch": epoch[0]} if epoch else {}))
+
+    return make
 
 
 class Cluster:

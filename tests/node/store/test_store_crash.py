@@ -20,7 +20,7 @@ WRITER = """
 import sys
 import trio
 from pathlib import Path
-from store_helpers import MANIFEST, SIGNERS, block, contribution, opened
+from store_helpers import MANIFEST, SIGNERS, block, opened, payload
 from peersdb.store.blocks import insert_rows
 from peersdb.store.log import LogStore
 

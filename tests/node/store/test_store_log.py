@@ -13,10 +13,10 @@ from store_helpers import (
     Cluster,
     append,
     cluster_of,
-    contribution,
     fresh_log,
     nothing,
     opened,
+    payload,
 )
 
 from peersdb.core.log import plan_join
