@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import HTTP_PORT, SHARED_PORTS, manifest, until
+from operator_cluster import HTTP_PORT, SHARED_PORTS, manifest, until
 
 pytestmark = pytest.mark.processes
 

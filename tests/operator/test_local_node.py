@@ -9,7 +9,7 @@ import sys
 import urllib.request
 
 import pytest
-from conftest import HTTP_PORT, P2P_PORT, Local, end, manifest, until
+from operator_cluster import HTTP_PORT, P2P_PORT, Local, end, manifest, until
 
 pytestmark = pytest.mark.processes
 

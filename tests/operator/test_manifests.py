@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import manifest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from operator_cluster import manifest
 
 from peersdb_operator import cluster, definition, documents, rules
 from peersdb_operator.errors import ManifestError
@@ -214,6 +214,10 @@ def test_a_region_may_come_and_go_and_say_what_it_inherited():
 @given(PLAIN)
 def test_what_yaml_writes_is_read_back(value):
     text = yaml.safe_dump(value, allow_unicode=True)
+    assume(yaml.safe_load(text) == value)  # it loses some line ends
+    assume(
+        not re.search(r"[0-9]\.?[eE]", text)
+    )  # it takes 1e3 for a string, the Kubernetes tools for a number
     read = documents.load(text.encode())
     assert [document.value for document in read] == ([] if value is None else [value])
 
@@ -224,6 +228,7 @@ def test_what_yaml_writes_is_read_back(value):
         ("1:30", "1:30"),
         ("2024-01-01", "2024-01-01"),
         ("010", 8),
+        ("0o7", "0o7"),
         ("0x10", 16),
         ("1_000", 1000),
         ("on", True),

@@ -7,9 +7,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from conftest import manifest
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_cluster import manifest
 
 from peersdb_operator import builders, cluster, definition, members, names, plan, reference, status
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import until
+from operator_cluster import until
 
 from peersdb_operator.local import process
 

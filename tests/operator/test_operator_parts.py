@@ -10,9 +10,9 @@ import sys
 
 import pytest
 import yaml
-from conftest import manifest
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_cluster import manifest
 
 from peersdb_operator import __main__ as cli
 from peersdb_operator import cluster
