@@ -30,9 +30,8 @@ def contribution(signer, number, seq, previous):
 def payload(signer, number):
     """Makes the contribution of an append, given its place in the chain."""
 
-    def make(*place):
-        *epoch, seq, previous = place
-        return replace(contribution(signer, number, seq, previous), **({"epoch": epoch[0]} if epoch else {}))
+    def make(epoch, seq, previous):
+        return replace(contribution(signer, number, seq, previous), epoch=epoch)
 
     return make
 
@@ -96,9 +95,7 @@ async def fresh_log():
 
 
 async def append(store, signer=SIGNERS[0], number=1):
-    entry, fingerprint = await store.append(
-        signer, lambda _epoch, seq, previous: contribution(signer, number, seq, previous), nothing
-    )
+    entry, fingerprint = await store.append(signer, payload(signer, number), nothing)
     return entry, fingerprint
 
 

@@ -34,7 +34,7 @@ async def main(repo):
             await repo.blocks.put([large], durable=True)
             entry, _ = await store.append(
                 SIGNERS[0],
-                lambda _epoch, seq, previous: contribution(SIGNERS[0], seq, seq, previous),
+                payload(SIGNERS[0], turn),
                 lambda conn, _: insert_rows(conn, [small]),
             )
             print(entry.hash, small.cid, large.cid, flush=True)

@@ -194,7 +194,7 @@ async def test_what_belongs_to_an_append_happens_with_it_or_not_at_all():
 
         before = await store.state()
         with pytest.raises(StorageError, match="refused"):
-            await store.append(SIGNERS[0], lambda _e, s, p: contribution(SIGNERS[0], 1, s, p), refuse)
+            await store.append(SIGNERS[0], payload(SIGNERS[0], 1), refuse)
         with pytest.raises(StorageError, match="refused"):
             await store.join([Cluster().append(1)], IDENTITIES, refuse)
         assert await store.state() == before
