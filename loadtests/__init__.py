@@ -10,6 +10,6 @@ Two halves, kept apart on purpose:
 - ``statistics``, ``samples``, ``targets``, ``cid``, ``workload``, ``benchmarks``, ``process``, ``report``:
   plain Python, never importing locust or gevent. Tests, ``scripts/demo.py`` and ``python -m
   loadtests.report`` use them.
-- ``locustfile``, ``options``, ``client``, ``users``, ``shapes``, ``evaluation``, ``lifecycle``: on locust.
+- ``locustfile``, ``options``, ``client``, ``users``, ``shapes``, ``evaluation``, ``run``, ``lifecycle``: on locust.
   ``replication`` and ``sampler`` use gevent, but not locust, so that they can be tested in place.
 """

@@ -12,8 +12,8 @@ from locust.exception import StopUser
 
 from loadtests.client import NodeClient
 from loadtests.errors import JoinFailed, NodeError
-from loadtests.lifecycle import Run
 from loadtests.newcomer import join
+from loadtests.run import Run
 from loadtests.samples import JOIN, Sample
 from loadtests.schedule import Schedule
 
