@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -15,17 +15,21 @@ from peersdb.core.entry import Entry
 from peersdb.core.identity import Signer
 from peersdb.errors import BadRequest, InvalidEntry, NoStore, NotFound, PeersDBError
 from peersdb.service.environment import Environment
-from peersdb.service.files import Files
+from peersdb.service.files import Added, Files
 from peersdb.service.replication import Replication
 from peersdb.service.validation import ValidationService
 from peersdb.store.blocks import insert_rows
 from peersdb.store.log import Cursor, LogStore, Row
-from peersdb.store.tables import Pins, pin, record_validation, want
+from peersdb.store.tables import Pins, Validation, pin, record_validation, want
 
 log = structlog.get_logger("contributions")
 
 #: `get` gives up when nobody has the file after so many seconds; a fetch that makes progress goes on.
 GET_TIMEOUT = 60.0
+#: Content up to this size (bytes) becomes blocks at once: hashing it takes less than handing it to a thread.
+POST_INLINE = 64 * 1024
+#: Larger content is handed on in pieces of this size (bytes), one chunk of the default profile.
+PIECE = 1024 * 1024
 #: Files a full replica fetches at once.
 FETCHES = 4
 #: Waits after a fetch that failed, seconds; the last one stays: wanted files are wanted for ever.
@@ -57,7 +61,16 @@ class Contributions:
         self._wanted = trio.Event()
 
     async def post(self, content: bytes, name: str | None = None) -> str:
-        """Shares a file; blocks, entry and heads are on the disk when this returns.
+        """Shares a file that is in memory; see `post_stream`."""
+        if len(content) > POST_INLINE:
+            return await self.post_stream(_pieces(content), name)
+        self._check_post(name)
+        return await self._share(await self._files.add(content), name)
+
+    async def post_stream(self, chunks: AsyncIterable[bytes], name: str | None = None) -> str:
+        """Shares a file of any size as it comes.
+
+        Blocks, entry and heads are on the disk when this returns.
 
         Returns:
             Its path, ``/ipfs/<cid>``.
@@ -67,26 +80,27 @@ class Contributions:
             DiskFull: it does not fit; nothing was shared.
             BadRequest: the name is no file name.
         """
+        self._check_post(name)
+        return await self._share(await self._files.add_stream(chunks), name)
+
+    def _check_post(self, name: str | None) -> None:
         self._check_store()
         if name is not None:
             try:
                 check_name(name)
             except InvalidEntry as error:
                 raise BadRequest(str(error)) from error
-        root, size, small = await self._files.add(content)
-        path = ipfs_path(root)
 
-        async def read() -> AsyncGenerator[bytes, None]:
-            yield content
-
-        record = await self._validation.judge(root, size, read)
+    async def _share(self, added: Added, name: str | None) -> str:
+        path = ipfs_path(added.root)
+        record = self._validation.made_here(added.root)
 
         def contribution(epoch: int, seq: int, previous: str | None) -> Contribution:
             created = format_timestamp(self._environment.now_ns())
-            return Contribution(path, self._signer.peer_id, created, name, size, seq, previous, epoch)
+            return Contribution(path, self._signer.peer_id, created, name, added.size, seq, previous, epoch)
 
         def extra(conn: sqlite3.Connection, _entry: Entry) -> None:
-            insert_rows(conn, small)
+            insert_rows(conn, added.small)
             pin(conn, path)
             record_validation(conn, record)
 
@@ -127,6 +141,21 @@ class Contributions:
         target = self._download_dir / str(root)
         await self._files.export(root, target)
         return path, target
+
+    async def is_valid(self, text: str) -> Validation:
+        """Whether a file is valid: this node's record, else its peers' votes, else its own judgement.
+
+        Raises:
+            InvalidCID: the text names no file.
+            NotFound: it has to be judged here and nobody connected has it.
+        """
+        root = parse_path(text)
+        path = ipfs_path(root)
+
+        async def fetch() -> None:
+            await self._files.fetch(root, await self._store.contributor_of(path))
+
+        return await self._validation.is_valid(root, fetch, lambda: self._files.read(root))
 
     def _check_store(self) -> None:
         if self._replication.state is None:
@@ -188,3 +217,8 @@ class Contributions:
 
     def _now(self) -> int:
         return self._environment.now_ns() // 10**9
+
+
+async def _pieces(content: bytes) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(content), PIECE):
+        yield content[start : start + PIECE]

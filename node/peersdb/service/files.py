@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -32,12 +33,27 @@ log = structlog.get_logger("files")
 #: over a round trip of 80 ms.
 REQUEST_BLOCKS = 4
 REQUESTS = 2
-#: Content up to this size (bytes) becomes blocks at once: hashing it takes less than handing it to a thread.
-BUILD_INLINE = 64 * 1024
+#: Small blocks kept in memory for the entry's transaction at most, 16 KiB each.
+MAX_SMALL = 64
 #: Fetched bytes that are stored together.
 STORE_BYTES = 4 * 1024 * 1024
 #: Peers asked for one file at most.
 MAX_PROVIDERS = 16
+
+
+@dataclass(frozen=True)
+class Added:
+    """A file that became blocks.
+
+    Attributes:
+        root: its CID.
+        size: its bytes.
+        small: blocks that are not kept yet: they belong into the transaction of its entry.
+    """
+
+    root: CID
+    size: int
+    small: list[Block]
 
 
 class Files:
@@ -49,27 +65,42 @@ class Files:
         self._fetching: dict[bytes, trio.Lock] = {}
         self._serial = count()
 
-    async def add(self, content: bytes) -> tuple[CID, int, list[Block]]:
-        """Makes blocks of a file and keeps the large ones; durable, but for the small ones given back.
+    async def add(self, content: bytes) -> Added:
+        """Makes blocks of a small file at once; see `add_stream`."""
+        root, size, blocks = build_file(content, self._profile)
+        return Added(root, size, await self._blocks.put_files(blocks, durable=True))
 
-        Returns:
-            The root, the size, and the small blocks, to be kept in the transaction of the entry.
+    async def add_stream(self, chunks: AsyncIterable[bytes]) -> Added:
+        """Makes blocks of a file as it comes and keeps the large ones; memory stays flat.
+
+        Hashing one piece, writing the one before and receiving the next overlap.
 
         Raises:
-            DiskFull: they do not fit.
+            DiskFull: they do not fit; what was written is found again when the same content comes.
         """
-        if len(content) <= BUILD_INLINE:
-            root, size, blocks = build_file(content, self._profile)
-            return root, size, await self._blocks.put_files(blocks, durable=True)
         builder = FileBuilder(self._profile)
+        unsynced: set[Path] = set()
         small: list[Block] = []
-        view = memoryview(content)
-        for start in range(0, len(view), STORE_BYTES):
-            blocks = await trio.to_thread.run_sync(builder.feed, view[start : start + STORE_BYTES])
-            small += await self._blocks.put_files(blocks, durable=True)
-        root, size, blocks = await trio.to_thread.run_sync(builder.finish)
-        small += await self._blocks.put_files(blocks, durable=True)
-        return root, size, small
+        send, receive = trio.open_memory_channel[list[Block]](1)
+
+        async def store() -> None:
+            async with receive:
+                async for blocks in receive:
+                    small.extend(await self._blocks.put_files(blocks, durable=True, unsynced=unsynced))
+                    if len(small) > MAX_SMALL:
+                        # Their entry's commit syncs them too; until then nobody refers to them.
+                        await self._blocks.put(small, durable=False)
+                        small.clear()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store)
+            async with send:
+                async for chunk in chunks:
+                    await send.send(await trio.to_thread.run_sync(builder.feed, chunk))
+                root, size, blocks = builder.finish()
+                await send.send(blocks)
+        await self._blocks.sync(unsynced)
+        return Added(root, size, small)
 
     async def has(self, root: CID) -> bool:
         """Whether the whole file is here."""

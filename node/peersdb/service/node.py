@@ -15,8 +15,9 @@ import trio
 from peersdb.core.entry import Entry
 from peersdb.core.manifest import contributions_manifest, parse_address
 from peersdb.core.unixfs import PROFILES
+from peersdb.core.wire import BENCHMARK_PROTOCOL, BenchmarkAnswer, BenchmarkRequest, Message
 from peersdb.errors import InvalidCID, NotEnabled, PeersDBError, SettingsError
-from peersdb.net.benchmarks import ask_benchmark, serve_benchmark
+from peersdb.net.ask import ask, serve_answers
 from peersdb.net.blocks import BlockServer
 from peersdb.net.host import Host
 from peersdb.net.sync import SyncLinks
@@ -32,7 +33,7 @@ from peersdb.service.validation import Integrity, ValidationService
 from peersdb.settings import Settings
 from peersdb.store.log import LogState, LogStore
 from peersdb.store.repo import Repo
-from peersdb.store.tables import Members, Pins
+from peersdb.store.tables import Members, Pins, Validations
 
 log = structlog.get_logger("node")
 
@@ -94,14 +95,20 @@ class Node:
             pins=self._pins,
             files=files,
             replication=self.replication,
-            validation=ValidationService(Integrity(), environment),
+            validation=ValidationService(
+                signer=signer,
+                host=self.host,
+                table=Validations(database),
+                validator=Integrity(),
+                environment=environment,
+            ),
             environment=environment,
             download_dir=settings.download_path,
             full_replica=settings.full_replica,
         )
         self._links = links
         BlockServer(self.host, repo.blocks.get)
-        serve_benchmark(self.host, lambda: self._benchmark.encoded() if self._benchmark else b"")
+        serve_answers(self.host, BENCHMARK_PROTOCOL, BenchmarkRequest, self._answer_benchmark)
 
     @classmethod
     @asynccontextmanager
@@ -231,18 +238,19 @@ class Node:
         found: list[dict[str, Any]] = []
         limit = trio.CapacityLimiter(ASK_AT_ONCE)
 
-        async def ask(peer: str) -> None:
+        async def collect(peer: str) -> None:
             async with limit:
                 try:
-                    answer = decode_benchmark(await ask_benchmark(self.host, peer))
+                    answer = await ask(self.host, peer, BENCHMARK_PROTOCOL, BenchmarkRequest())
+                    benchmark = decode_benchmark(answer.json if isinstance(answer, BenchmarkAnswer) else b"?")
                 except PeersDBError as error:
                     log.warning("a peer's benchmark is missing", peer=peer, error=str(error))
                 else:
-                    found.extend(answer)
+                    found.extend(benchmark)
 
         async with trio.open_nursery() as nursery:
             for peer in self.host.connected:
-                nursery.start_soon(ask, peer)
+                nursery.start_soon(collect, peer)
         return [*found, self._benchmark.result()]
 
     def _peer(self, peer: str) -> dict[str, Any]:
@@ -254,6 +262,9 @@ class Node:
         }
 
     # --- what the parts tell -------------------------------------------------------------------------
+
+    async def _answer_benchmark(self, _question: Message) -> Message:
+        return BenchmarkAnswer(self._benchmark.encoded() if self._benchmark else b"")
 
     # Replication is made before the contributions that listen to it.
 

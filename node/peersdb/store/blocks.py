@@ -49,12 +49,36 @@ class BlockStore:
         if rows:
             await self._database.write(lambda conn: insert_rows(conn, rows), durable=durable)
 
-    async def put_files(self, blocks: Sequence[Block], *, durable: bool) -> list[Block]:
-        """Keeps the larger blocks as files and gives back the small ones, for a transaction."""
+    async def put_files(
+        self, blocks: Sequence[Block], *, durable: bool, unsynced: set[Path] | None = None
+    ) -> list[Block]:
+        """Keeps the larger blocks as files and gives back the small ones, for a transaction.
+
+        Args:
+            blocks: any.
+            durable: the files are synced when this returns, and so are their names, ...
+            unsynced: ... but where this is given, it collects the directories, for one `sync` at the end.
+        """
         large = [block for block in blocks if len(block.data) > MAX_ROW]
         if large:
-            await trio.to_thread.run_sync(self._write_files, large, durable, limiter=self._threads)
+            directories = await trio.to_thread.run_sync(
+                self._write_files, large, durable, limiter=self._threads
+            )
+            if unsynced is not None:
+                unsynced |= directories
+            elif durable:
+                await self.sync(directories)
         return [block for block in blocks if len(block.data) <= MAX_ROW]
+
+    async def sync(self, directories: Iterable[Path]) -> None:
+        """Makes the names in these directories durable."""
+
+        def run() -> None:
+            with mapped_errors(f"syncing the blocks in {self._root}"):
+                for directory in sorted(directories):
+                    sync_directory(directory)
+
+        await trio.to_thread.run_sync(run, limiter=self._threads)
 
     async def get(self, cid: CID) -> bytes | None:
         """The block's bytes, checked against the CID, or None where it is not here.
@@ -129,16 +153,18 @@ class BlockStore:
             os.close(handle)
         return True
 
-    def _write_files(self, blocks: Sequence[Block], durable: bool) -> None:
+    def _write_files(self, blocks: Sequence[Block], durable: bool) -> set[Path]:
+        """Writes files and gives the directories whose names are not synced yet."""
         directories = set()
         with mapped_errors(f"writing a block under {self._root}"):
             for block in blocks:
                 target = self._file(block.cid.digest)
-                if self._kept(target, len(block.data), durable=durable):
-                    continue
                 if not target.parent.exists():
                     target.parent.mkdir(exist_ok=True)
                     directories.add(self._root)
+                directories.add(target.parent)
+                if self._kept(target, len(block.data), durable=durable):
+                    continue
                 temporary = target.with_name(f"{target.name}.{next(self._serial)}.tmp")
                 try:
                     _write(temporary, block.data, durable=durable)
@@ -146,10 +172,7 @@ class BlockStore:
                 except BaseException:
                     temporary.unlink(missing_ok=True)
                     raise
-                directories.add(target.parent)
-            if durable:
-                for directory in directories:
-                    sync_directory(directory)
+        return directories
 
 
 def insert_rows(conn: sqlite3.Connection, blocks: Iterable[Block]) -> None:

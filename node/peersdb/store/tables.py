@@ -130,6 +130,10 @@ class Validations:
 
         return await self._database.read(job)
 
+    async def keep(self, record: Validation) -> None:
+        """Keeps a record; it replaces an older one of the same path."""
+        await self._database.write(lambda conn: record_validation(conn, record), durable=True)
+
 
 class Members:
     """The peer store: the newest address record of each member this node has heard of."""

@@ -3,6 +3,7 @@
 SYNC_PROTOCOL = "/peersdb/sync/1"
 BLOCKS_PROTOCOL = "/peersdb/blocks/1"
 BENCHMARK_PROTOCOL = "/peersdb/benchmark/1"
+VALIDATION_PROTOCOL = "/peersdb/validation/1"
 
 # Four batches of 256 KiB of entries in one: large enough that a round trip costs little, small enough
 # that twelve peers at once hold 12 MiB.
@@ -22,6 +23,7 @@ MAX_WANTED = 256  # blocks of one request
 MAX_CID = 45  # bytes; CIDv1 with the longest codec number
 MAX_BLOCK = 2 * 1024 * 1024  # bytes; what IPFS's bitswap takes too
 MAX_BENCHMARK = 256 * 1024  # bytes of JSON
+MAX_VOTE = 1024  # bytes of a vote; ours have about 330
 MAX_SMALL = 512  # bytes of a message without lists
 FINGERPRINT_SIZE = 32
 MAX_INT = 2**63 - 1  # what SQLite stores

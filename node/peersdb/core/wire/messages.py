@@ -31,6 +31,7 @@ from peersdb.core.wire.limits import (
     MAX_RECORD,
     MAX_RECORDS,
     MAX_SMALL,
+    MAX_VOTE,
     MAX_WANTED,
     MAX_WRITERS,
 )
@@ -266,6 +267,30 @@ class BlockHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class VoteRequest:
+    """Asks for the receiver's own vote on a file.
+
+    Attributes:
+        cid: the file's binary CID.
+    """
+
+    TYPE: ClassVar[str] = "vote?"
+    MAX_SIZE: ClassVar[int] = MAX_SMALL
+    CHECKS: ClassVar[dict[str, Check]] = {"cid": check_cid}
+    cid: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VoteAnswer:
+    """The sender's signed vote (`core.votes`); empty when it has not judged the file itself."""
+
+    TYPE: ClassVar[str] = "vote"
+    MAX_SIZE: ClassVar[int] = MAX_VOTE + MAX_SMALL
+    CHECKS: ClassVar[dict[str, Check]] = {"vote": check_bytes(MAX_VOTE)}
+    vote: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkRequest:
     """Asks for the receiver's own benchmark."""
 
@@ -298,6 +323,8 @@ Message = (
     | WriterAnswer
     | Want
     | BlockHeader
+    | VoteRequest
+    | VoteAnswer
     | BenchmarkRequest
     | BenchmarkAnswer
 )
