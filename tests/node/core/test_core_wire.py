@@ -86,6 +86,11 @@ GOLDEN = {
         "a4617465626c6f636b6269640563636964d82a582500015512202d711642b726b04401627ca9fbac32f5c8530f"
         "b1903cc4db02258717921a48816473697a6520"
     ),
+    wire.VoteRequest(RAW_CID): (
+        "a2617465766f74653f63636964d82a582500015512202d711642b726b04401627ca9fbac32f5c8530fb1903cc4db"
+        "02258717921a4881"
+    ),
+    wire.VoteAnswer(b"vote"): ("a2617464766f746564766f746544766f7465"),
     wire.BenchmarkRequest(): ("a161746a62656e63686d61726b3f"),
     wire.BenchmarkAnswer(b"{}"): ("a261746962656e63686d61726b646a736f6e427b7d"),
 }
@@ -122,6 +127,8 @@ messages = st.one_of(
     st.builds(wire.WriterAnswer, keys, ints, ints),
     st.builds(wire.Want, ints, st.lists(cids, max_size=4).map(tuple)),
     st.builds(wire.BlockHeader, ints, cids, st.integers(-1, wire.MAX_BLOCK)),
+    st.builds(wire.VoteRequest, cids),
+    st.builds(wire.VoteAnswer, st.binary(max_size=50)),
     st.builds(wire.BenchmarkRequest),
     st.builds(wire.BenchmarkAnswer, st.binary(max_size=50)),
 )
@@ -140,7 +147,7 @@ def test_the_bytes_of_a_message_do_not_change(message):
 
 def test_every_type_has_golden_bytes():
     assert {type(message) for message in GOLDEN} == set(framing._TYPES.values())
-    assert len(framing._TYPES) == 15
+    assert len(framing._TYPES) == 17
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda rest: b"\xa2\x61t\x64want" + rest))
