@@ -25,6 +25,8 @@ log = structlog.get_logger("ownchain")
 ANSWER_TIMEOUT = 2.0
 #: Own entries that peers have come with anti-entropy, which takes moments; after this (seconds) a new epoch begins.
 CATCH_UP_TIMEOUT = 15.0
+#: Each epoch takes a restored repo: an answer further ahead than this is a lie, meant to use the numbers up.
+MAX_EPOCHS_AHEAD = 1000
 
 
 class OwnChain:
@@ -44,6 +46,7 @@ class OwnChain:
         self._key, self._links, self._store, self._agreed = key, links, store, agreed
         self._checked = False
         self._lock = trio.Lock()
+        self._asked: frozenset[str] = frozenset()
         self._answers: dict[str, tuple[int, int]] = {}
         self._answered = trio.Event()
         self._arrived = trio.Event()
@@ -65,8 +68,8 @@ class OwnChain:
             self._checked = True
 
     def on_answer(self, peer: str, answer: WriterAnswer) -> None:
-        """A peer says how far it has a chain."""
-        if answer.key == self._key:
+        """A peer says how far it has a chain; only what was asked counts."""
+        if answer.key == self._key and peer in self._asked:
             self._answers[peer] = (answer.epoch, answer.seq)
             self._answered.set()
 
@@ -84,15 +87,16 @@ class OwnChain:
             )
 
     async def _ask(self, peers: Sequence[str]) -> tuple[int, int]:
-        """The highest epoch and seq that a peer has."""
-        self._answers = {}
+        """The highest epoch and seq that a peer has, as far as one can be believed."""
+        self._answers, self._asked = {}, frozenset(peers)
         for peer in peers:
             self._links.send(peer, WriterQuery(self._key))
         with trio.move_on_after(ANSWER_TIMEOUT):
-            while not self._answers.keys() >= set(peers):
+            while not self._answers.keys() >= self._asked:
                 self._answered = trio.Event()
                 await self._answered.wait()
-        return max(self._answers.values(), default=(0, 0))
+        most = (await self._store.own_last(self._key))[0] + MAX_EPOCHS_AHEAD
+        return max((answer for answer in self._answers.values() if answer[0] <= most), default=(0, 0))
 
     async def _wait(self, theirs: tuple[int, int]) -> None:
         log.info("peers have newer entries of this node, waiting for them", epoch=theirs[0], seq=theirs[1])
