@@ -93,25 +93,19 @@ async def asyncio_thread(
     loop = asyncio.new_event_loop()
     stop, abort = asyncio.Event(), asyncio.Event()
 
-    async def main() -> None:
-        serving = asyncio.ensure_future(serve(lambda: token.run_sync_soon(started.set), stop))
-        aborting = asyncio.ensure_future(abort.wait())
-        await asyncio.wait({serving, aborting}, return_when=asyncio.FIRST_COMPLETED)
-        aborting.cancel()
-        serving.cancel()  # does nothing to one that is done
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+    def ready() -> None:
+        token.run_sync_soon(started.set)
 
     def run() -> None:
         try:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                runner.run(main())
+                runner.run(_unless(abort, serve(ready, stop)))
         except BaseException as error:  # noqa: BLE001 - raised on the trio side
             failure.append(error)
         finally:
-            # The trio side waits for this thread, so it still runs.
-            token.run_sync_soon(ended.set)
+            # The trio side waits for `ended`, so it still runs.
             token.run_sync_soon(started.set)
+            token.run_sync_soon(ended.set)
 
     def tell(event: asyncio.Event) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
@@ -122,7 +116,8 @@ async def asyncio_thread(
         if failure:
             raise failure[0]
 
-    threading.Thread(target=run, name="peersdb-http", daemon=True).start()
+    thread = threading.Thread(target=run, name="peersdb-http", daemon=True)
+    thread.start()
     try:
         await started.wait()
         if failure:
@@ -139,6 +134,17 @@ async def asyncio_thread(
         tell(abort)
         with trio.CancelScope(shield=True):
             await ended.wait()
+        thread.join()  # it has said its last word
+
+
+async def _unless(abort: asyncio.Event, work: Awaitable[None]) -> None:
+    """Runs ``work`` to its end, or cancels it when ``abort`` is set."""
+    working, aborting = asyncio.ensure_future(work), asyncio.ensure_future(abort.wait())
+    await asyncio.wait({working, aborting}, return_when=asyncio.FIRST_COMPLETED)
+    aborting.cancel()
+    working.cancel()  # does nothing where it is done
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
 
 
 def _finish(future: asyncio.Future[T], result: T) -> None:
