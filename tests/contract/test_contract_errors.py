@@ -129,6 +129,11 @@ def test_argcnt_and_args_may_be_left_out(pair: tuple[Node, Node], left_out: str)
     assert pair[0].request("POST", COMMAND, json.dumps(document).encode()).status == 200
 
 
+def test_a_node_does_not_connect_to_itself(pair: tuple[Node, Node]) -> None:
+    answer = pair[0].command("connect", pair[0].multiaddr)
+    assert (answer.status, answer.json["code"]) == (400, "bad_request")
+
+
 def test_options_is_answered(pair: tuple[Node, Node]) -> None:
     assert pair[0].request("OPTIONS", COMMAND).status == 200
 
