@@ -2,7 +2,7 @@
 
 ``bootstrap``: seconds from the start to the last entry that arrived and is older than the start.
 ``averagec``, ``minc``, ``maxc``: seconds from an entry's creationTS to its arrival here, over the entries made
-after the start. ``samples``: memory and CPU every 10 s.
+after the start, and ``percentilesc`` of the newest of them, which the original has not. ``samples``: memory and CPU every 10 s.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from peersdb.service.environment import Environment
 
 #: The original's interval, seconds.
 SAMPLE_INTERVAL = 10.0
+#: Replication times kept for the percentiles: the newest.
+MAX_TIMES = 4096
 #: Samples kept: the newest six hours. A benchmark must fit one message to a peer.
 MAX_SAMPLES = 2160
 
@@ -35,6 +37,7 @@ class Benchmark:
         self._started = environment.now_ns()
         self._bootstrap = 0.0
         self._count, self._total, self._least, self._most = 0, 0.0, 0.0, 0.0
+        self._recent: deque[float] = deque(maxlen=MAX_TIMES)
         self._samples: deque[dict[str, Any]] = deque(maxlen=MAX_SAMPLES)
         self._process = psutil.Process()
 
@@ -58,6 +61,7 @@ class Benchmark:
             self._most = max(self._most, seconds)
             self._count += 1
             self._total += seconds
+            self._recent.append(seconds)
 
     def result(self) -> dict[str, Any]:
         """The benchmark in the original's form."""
@@ -67,12 +71,18 @@ class Benchmark:
             "minc": self._least,
             "maxc": self._most,
             "region": self._region,
+            "percentilesc": self._percentiles(),
             "samples": list(self._samples),
         }
 
     def encoded(self) -> bytes:
         """The benchmark as JSON."""
         return json.dumps(self.result(), separators=(",", ":")).encode()
+
+    def _percentiles(self) -> dict[str, float]:
+        """Of the recent replication times, seconds: the least that so many percent do not exceed."""
+        times = sorted(self._recent)
+        return {f"p{p}": times[max(0, -(-len(times) * p // 100) - 1)] if times else 0 for p in (50, 90, 99)}
 
     def _sample(self) -> None:
         self._samples.append(

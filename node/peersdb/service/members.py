@@ -100,6 +100,11 @@ class Membership:
             )
         return self._own
 
+    @property
+    def count(self) -> int:
+        """How many other members are known."""
+        return len(self._known)
+
     def record(self, peer: str) -> MemberRecord | None:
         """What is known of a member."""
         return self._known.get(peer)

@@ -77,12 +77,13 @@ class Node:
             region=settings.region,
         )
         files = Files(self.host, repo.blocks, self.membership, PROFILES[settings.profile])
+        self._arrivals = Arrivals(self._log, environment, self._joined, self._accepted)
         self.replication = Replication(
             key=signer.key_hex,
             host=self.host,
             links=links,
             store=self._log,
-            arrivals=Arrivals(self._log, environment, self._joined, self._accepted),
+            arrivals=self._arrivals,
             membership=self.membership,
             environment=environment,
             only_store=settings.store,
@@ -211,8 +212,10 @@ class Node:
             "ready": not self.ready(),
             "entries": state.fingerprint.count if state else 0,
             "heads": len(await self._log.heads()),
+            "pending": self._arrivals.pending,
             "fingerprint": self.replication.state_fingerprint.hex,
             "addrs": self.membership.addresses,
+            "members": self.membership.count,
             "peers": [self._peer(peer) for peer in self.host.connected],
             "pins": {"wanted": wanted, "pinned": pinned},
             "process": {
