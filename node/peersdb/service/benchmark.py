@@ -2,7 +2,8 @@
 
 ``bootstrap``: seconds from the start to the last entry that arrived and is older than the start.
 ``averagec``, ``minc``, ``maxc``: seconds from an entry's creationTS to its arrival here, over the entries made
-after the start, and ``percentilesc`` of the newest of them, which the original has not. ``samples``: memory and CPU every 10 s.
+after the start, and ``percentilesc`` of the newest of them, which the original has not. ``samples``: memory and
+CPU every 10 s.
 """
 
 from __future__ import annotations
