@@ -31,6 +31,9 @@ PATIENCE = 15.0
 #: Between two looks at a condition of another process, seconds.
 LOOK = 0.02
 
+#: One benchmark of the original.
+BENCHMARK_KEYS = ["bootstrap", "averagec", "minc", "maxc", "region", "samples"]
+
 _given: set[int] = set()
 T = TypeVar("T")
 
@@ -309,6 +312,6 @@ def nodes_in(folder: Path) -> Iterator[Nodes]:
     nodes.end()
 
 
-def path_of(rows: list[dict[str, str]], contributor: str) -> set[str]:
-    """The paths that one contributor shared."""
-    return {row["path"] for row in rows if row["contributor"] == contributor}
+def originals_keys(benchmark: dict[str, Any]) -> list[str]:
+    """The keys of a benchmark that the original has too, in the order that they come in."""
+    return [key for key in benchmark if key in BENCHMARK_KEYS]
