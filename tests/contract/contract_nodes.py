@@ -31,8 +31,8 @@ PATIENCE = 15.0
 #: Between two looks at a condition of another process, seconds.
 LOOK = 0.02
 
-#: One benchmark of the original.
-BENCHMARK_KEYS = ["bootstrap", "averagec", "minc", "maxc", "region", "samples"]
+#: One benchmark: the original's, and percentiles after it.
+BENCHMARK_KEYS = ["bootstrap", "averagec", "minc", "maxc", "region", "samples", "percentilesc"]
 
 _given: set[int] = set()
 T = TypeVar("T")

@@ -72,8 +72,8 @@ class Benchmark:
             "minc": self._least,
             "maxc": self._most,
             "region": self._region,
-            "percentilesc": self._percentiles(),
             "samples": list(self._samples),
+            "percentilesc": self._percentiles(),
         }
 
     def encoded(self) -> bytes:
