@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from locust.runners import MasterRunner, WorkerRunner
@@ -66,8 +67,14 @@ class Run:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.benchmarks: list[dict[str, Any]] = []
-        self.silent: set[str] = set()
-        """Workers whose last samples are awaited; only on the master."""
+        self.workers: set[str] = set()
+        """Workers that took part; only on the master."""
+
+        self.delivered: set[str] = set()
+        """Those that have sent all of their samples; on a worker itself, if it has."""
+
+        self.ended = Event()
+        """Everything is settled and written."""
 
         self.evaluated = False
         """The evaluation has come to its end."""
@@ -199,6 +206,10 @@ class Run:
         self._unwatched += self._count_unwatched()
         if self._sampler:
             self._sampler.close()
+        self.problems += [
+            f"an exception in a user, {found['count']} times: {found['msg']}"
+            for found in self._runner.exceptions.values()
+        ]
         if not self._results:
             return
         if not self.benchmarks:

@@ -43,4 +43,13 @@ def choose(environment: Any, options: Options) -> None:
         newcomer.fixed_count = options.newcomers
         if not options.newcomers:
             del classes["Newcomer"]
-    environment.user_classes = list(classes.values())
+    environment.user_classes = [
+        user for user in classes.values() if has_tasks(user, environment.parsed_options)
+    ]
+
+
+def has_tasks(user_class: Any, parsed: Any) -> bool:
+    """Whether ``--tags`` and ``--exclude-tags`` leave a class anything to do; locust would spawn it in vain."""
+    wanted, excluded = set(parsed.tags or ()), set(parsed.exclude_tags or ())
+    tags: list[set[str]] = [getattr(task, "locust_tag_set", set()) for task in user_class.tasks]
+    return any((not wanted or wanted & own) and not excluded & own for own in tags)

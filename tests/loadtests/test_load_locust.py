@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -160,6 +161,36 @@ def test_a_runner_that_is_killed_leaves_no_newcomer(cluster):
         finally:
             runner.kill()
     until(lambda: not newcomers(), "the newcomer ends with its runner")
+
+
+def test_ctrl_c_ends_a_run_of_several_processes_with_its_report(cluster, tmp_path):
+    report, port = tmp_path / "report", free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        "loadtests/locustfile.py",
+        "--headless",
+        "--only-summary",
+    ]
+    command += ["-u", "4", "-r", "4", "--newcomers", "0", "--processes", "2", "--report", str(report)]
+    command += ["--nodes", named(cluster), "--master-bind-port", str(port), "--master-port", str(port)]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as runner:
+        try:
+            samples = report / "samples.csv"
+            until(lambda: samples.is_file() and samples.stat().st_size > 1000, "samples arrive")
+        finally:
+            os.killpg(runner.pid, signal.SIGINT)  # as the terminal does: master and workers alike
+        assert runner.wait(40) == 0
+    assert summary(report)["passed"] is True
 
 
 @pytest.mark.parametrize(
