@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import signal
@@ -80,6 +81,35 @@ def test_sigterm_lets_a_running_post_finish_and_it_is_kept(nodes: Nodes) -> None
     assert node.get(row["path"]) == b"sent while the node was told to stop"
     status = node.status()
     assert (status["storeAddress"], status["peerId"]) == (config["contributionsStoreAddr"], config["peerID"])
+
+
+def test_a_node_stopped_under_load_keeps_what_it_acknowledged_and_nothing_else(nodes: Nodes) -> None:
+    node = nodes.start("root", "-root").wait_ready()
+    acknowledged: list[int] = []
+    busy = threading.Event()
+
+    def post(writer: int) -> None:
+        for number in itertools.count():
+            try:
+                answer = node.command("post", content=f"{writer}/{number}".encode())
+            except OSError:
+                return  # it takes no more
+            if answer.status == 200:
+                acknowledged.append(writer)
+            else:
+                assert (answer.status, answer.json["code"]) == (503, "shutting_down")
+            if len(acknowledged) > 100:
+                busy.set()
+
+    writers = [threading.Thread(target=post, args=(writer,)) for writer in range(16)]
+    for writer in writers:
+        writer.start()
+    assert busy.wait(20)
+    node.stop()
+    for writer in writers:
+        writer.join()
+    node.start().wait_ready()
+    assert len(node.query()) == len(acknowledged)
 
 
 def test_stuck_requests_do_not_hold_a_node(nodes: Nodes) -> None:
