@@ -23,8 +23,12 @@ MAX_ANSWER = 256 * 1024
 TIMEOUT = 5.0
 
 
-async def addresses_of(peer: str) -> Sequence[str]:
+async def addresses_of(peer: str, token: str = "") -> Sequence[str]:
     """The multiaddrs of the member whose HTTP interface is at ``host[:port]``.
+
+    Args:
+        peer: as the user named it.
+        token: the API token to present, or empty.
 
     Raises:
         PeerUnreachable: nobody answers there, or it is no PeersDB node.
@@ -33,7 +37,7 @@ async def addresses_of(peer: str) -> Sequence[str]:
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{port}/peersdb/status"
     # A thread may stay behind until its own timeout when the node stops; it holds nothing.
-    answer = await trio.to_thread.run_sync(_get, url, abandon_on_cancel=True)
+    answer = await trio.to_thread.run_sync(_get, url, token, abandon_on_cancel=True)
     try:
         addresses = [str(address) for address in json.loads(answer)["addrs"]]
     except (ValueError, KeyError, TypeError) as error:
@@ -41,10 +45,11 @@ async def addresses_of(peer: str) -> Sequence[str]:
     return [_reachable(address, host) for address in addresses[:16]]
 
 
-def _get(url: str) -> bytes:
+def _get(url: str, token: str) -> bytes:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with opener.open(url, timeout=TIMEOUT) as answer:
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:  # noqa: S310
             data: bytes = answer.read(MAX_ANSWER)
             return data
     except (OSError, urllib.error.URLError) as error:

@@ -118,6 +118,16 @@ class Contributions:
         self._check_store()
         return await self._store.page(after)
 
+    async def arrivals(self, after: int, limit: int, path: str | None = None) -> tuple[list[Row], int]:
+        """Contributions in the order they came to this node; see `LogStore.arrivals`.
+
+        Raises:
+            NoStore: there is no log yet.
+            InvalidCID: the path names no file.
+        """
+        self._check_store()
+        return await self._store.arrivals(after, limit, None if path is None else ipfs_path(parse_path(path)))
+
     async def get(self, text: str) -> tuple[str, Path]:
         """Fetches a file where it is not here, and writes it into the download directory.
 

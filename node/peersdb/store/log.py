@@ -53,6 +53,8 @@ class Row:
     path: str
     contributor: str
     created: str
+    name: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -275,6 +277,26 @@ class LogStore:
             ).fetchall()
             cursor = (rows[-1][3], rows[-1][4], rows[-1][5]) if len(rows) == limit else None
             return [Row(*row[:3]) for row in rows], cursor
+
+        return await self._database.read(job)
+
+    async def arrivals(self, after: int, limit: int, path: str | None = None) -> tuple[list[Row], int]:
+        """Contributions in the order they came to this node, and the number of the last one (or ``after``).
+
+        Args:
+            after: the number of the last one that is known already; 0 for all.
+            limit: so many at most.
+            path: only those of this file.
+        """
+
+        def job(conn: sqlite3.Connection) -> tuple[list[Row], int]:
+            where, values = ("AND path = ?", (path,)) if path is not None else ("", ())
+            rows = conn.execute(
+                "SELECT path, contributor, created, name, size, id FROM entries"  # noqa: S608 - both are constants
+                f" WHERE id > ? {where} ORDER BY id LIMIT ?",
+                (after, *values, limit),
+            ).fetchall()
+            return [Row(*row[:5]) for row in rows], rows[-1][5] if rows else after
 
         return await self._database.read(job)
 
