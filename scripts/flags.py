@@ -2,6 +2,6 @@
 
 import sys
 
-from peersdb.settings import flags_page
+from peersdb.usage import flags_page
 
 sys.stdout.write(flags_page())

@@ -19,11 +19,10 @@ from peersdb.settings import (
     MAX_REGION,
     HelpRequested,
     Settings,
-    flags_page,
     parse,
     split_host_port,
-    usage,
 )
+from peersdb.usage import flags_page, usage
 
 #: The original's flags with their defaults, as its README has them.
 ORIGINAL = {
