@@ -28,6 +28,7 @@ from libp2p.crypto.x25519 import create_new_key_pair as create_x25519_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.config import ConnectionConfig
+from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
@@ -52,6 +53,9 @@ PING_TIMEOUT = 5.0
 #: ... checked so often.
 PING_INTERVAL = 5.0
 
+#: A farewell that the peer does not take within so long (seconds) is left; the connection is closed under it.
+CLOSE_TIMEOUT = 1.0
+
 Handler = Callable[[Stream], Awaitable[None]]
 
 
@@ -75,6 +79,7 @@ class Host:
         self._peers: set[str] = set()
         self._streams: dict[str, int] = {}
         self._dialling: dict[str, trio.Lock] = {}
+        self._nursery: trio.Nursery | None = None
         self._host = new_host(
             key_pair=keys,
             sec_opt={NOISE: Noise(keys, noise_privkey=create_x25519_key_pair().private_key)},
@@ -98,6 +103,7 @@ class Host:
         self._network = self._host.get_network()
         self._network.set_resource_manager(None)
         self._network.auto_connector.maybe_connect = _nothing
+        self._network.dial_peer = _no_dial
         self._network.set_stream_handler(self._guarded(self._network.common_stream_handler))
         self._network.register_notifee(_Notifee(self))
         use_credit(self._network.upgrader)
@@ -111,12 +117,16 @@ class Host:
         """
         _check_free(address, port)
         version = ipaddress.ip_address(address).version
-        async with self._host.run(listen_addrs=[multiaddr.Multiaddr(f"/ip{version}/{address}/tcp/{port}")]):
+        listen = [multiaddr.Multiaddr(f"/ip{version}/{address}/tcp/{port}")]
+        async with self._host.run(listen_addrs=listen), trio.open_nursery() as nursery:
+            self._nursery = nursery
             try:
                 yield
             finally:
+                self._nursery = None
                 with trio.move_on_after(3.0, shield=True):
                     await self._host.close()
+                nursery.cancel_scope.cancel()
 
     @property
     def addresses(self) -> list[str]:
@@ -184,9 +194,25 @@ class Host:
         return peer
 
     async def disconnect(self, peer: str) -> None:
-        """Closes all connections to a peer."""
-        with trio.move_on_after(2.0):
-            await self._network.close_peer(_id(peer))
+        """Closes all connections to a peer; may be called by the handler of one of its streams."""
+        if self._nursery is None:
+            return
+        # A task of its own: a handler is cancelled with its connection, and the library leaves a connection whose
+        # closing was cancelled half open, out of its list and without a word to anyone.
+        done = trio.Event()
+        self._nursery.start_soon(self._close, peer, done)
+        await done.wait()
+
+    async def _close(self, peer: str, done: trio.Event) -> None:
+        # One by one: the library's close_peer would also drop a connection that the peer makes meanwhile.
+        for connection in list(self._network.get_connections(_id(peer))):
+            with trio.move_on_after(CLOSE_TIMEOUT):
+                await connection.close()
+            with trio.move_on_after(CLOSE_TIMEOUT), contextlib.suppress(BaseLibp2pError, OSError):
+                await connection.muxed_conn.secured_conn.close()  # in case the farewell was not taken
+            self._network.remove_conn(connection)
+        self._connections_changed(peer)
+        done.set()
 
     async def _dial(self, transport: multiaddr.Multiaddr, peer: str) -> None:
         error: Exception | None = None
@@ -255,6 +281,11 @@ class _Notifee:
 
 async def _nothing() -> None:
     """In the place of the library's automatic dialling."""
+
+
+async def _no_dial(peer: ID) -> list[Any]:
+    """In the place of the library's dial for a stream to a peer that was just cut off or has left."""
+    raise SwarmException(f"there is no connection to {peer}")
 
 
 def split_multiaddr(text: str) -> tuple[multiaddr.Multiaddr, str]:

@@ -8,9 +8,17 @@ from net_helpers import PATIENCE, assert_usable, eventually, pair
 
 from peersdb.core import wire
 from peersdb.core.cid import CID, DAG_PB, Block
-from peersdb.core.wire import BLOCKS_PROTOCOL, BenchmarkRequest, BlockHeader, Heads, Want
+from peersdb.core.wire import (
+    BENCHMARK_PROTOCOL,
+    BLOCKS_PROTOCOL,
+    BenchmarkAnswer,
+    BenchmarkRequest,
+    BlockHeader,
+    Heads,
+    Want,
+)
 from peersdb.errors import BlockMismatch, CorruptData, InvalidMessage, PeerUnreachable
-from peersdb.net.benchmarks import ask_benchmark, serve_benchmark
+from peersdb.net.ask import ask, serve_answers
 from peersdb.net.blocks import BlockClient, BlockServer
 
 
@@ -187,25 +195,42 @@ async def test_a_request_names_no_more_blocks_than_it_may():
         assert wire.decode(wire.encode(Want(1, (bytes(make(1).cid),) * 256)))
 
 
-async def test_a_peer_s_benchmark_is_asked_for_and_empty_where_it_records_none():
+def answer_benchmark(host, *answers):
+    left = list(answers)
+
+    async def answer(question):
+        assert question == BenchmarkRequest()
+        await trio.lowlevel.checkpoint()
+        return left.pop(0)
+
+    serve_answers(host, BENCHMARK_PROTOCOL, BenchmarkRequest, answer)
+
+
+async def test_a_question_is_answered_by_a_peer_that_serves_it():
     async with pair() as (a, b):
-        answers = [b"", b'{"minc": 1}']
-        serve_benchmark(b, answers.pop)
+        answers = [BenchmarkAnswer(b'{"minc": 1}'), BenchmarkAnswer(b"")]
+        answer_benchmark(b, *answers)
         with trio.fail_after(PATIENCE):
-            assert await ask_benchmark(a, b.peer_id) == b'{"minc": 1}'
-            assert await ask_benchmark(a, b.peer_id) == b""
-        with pytest.raises(PeerUnreachable):
-            await ask_benchmark(b, a.peer_id)  # serves none
+            for expected in answers:
+                assert await ask(a, b.peer_id, BENCHMARK_PROTOCOL, BenchmarkRequest()) == expected
+            with pytest.raises(PeerUnreachable):
+                await ask(b, a.peer_id, BENCHMARK_PROTOCOL, BenchmarkRequest())  # serves none
 
 
-async def test_an_answer_that_is_no_benchmark_is_refused():
+async def test_a_question_of_another_type_gets_no_answer():
+    async with pair() as (a, b):
+        answer_benchmark(b)
+        with trio.fail_after(PATIENCE), pytest.raises(PeerUnreachable):
+            await ask(a, b.peer_id, BENCHMARK_PROTOCOL, Heads(0, bytes(32)))
+        await assert_usable(a, b.peer_id)
+
+
+async def test_a_peer_that_does_not_answer_in_time_is_told():
     async with pair() as (a, b):
 
-        async def hostile(stream):
-            assert isinstance(wire.decode(await stream.read_frame()), BenchmarkRequest)
-            await stream.write_frame(wire.encode(Heads(0, bytes(32))))
+        async def silent(_stream):
             await trio.sleep_forever()
 
-        b.handle(wire.BENCHMARK_PROTOCOL, hostile)
-        with trio.fail_after(PATIENCE), pytest.raises(InvalidMessage, match="Heads"):
-            await ask_benchmark(a, b.peer_id)
+        b.handle(BENCHMARK_PROTOCOL, silent)
+        with trio.fail_after(PATIENCE), pytest.raises(PeerUnreachable, match="did not answer"):
+            await ask(a, b.peer_id, BENCHMARK_PROTOCOL, BenchmarkRequest(), within=0.1)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import trio
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
 from net_helpers import PATIENCE, address, assert_usable, eventually, new_host, pair, port, running
 
 from peersdb.errors import BadRequest, PeerUnreachable, StorageError
@@ -16,6 +18,8 @@ from peersdb.net.host import split_multiaddr
 HERE = Path(__file__).parent
 SILENT = """
 import trio
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
 from net_helpers import address, new_host, running
 
 async def main():
@@ -222,3 +226,43 @@ async def test_a_peer_that_is_killed_or_falls_silent_is_noticed(how):
                 assert host.connected == []
         finally:
             child.kill()
+
+
+async def test_a_handler_may_cut_its_own_peer_off_again_and_again():
+    """The handler ends with the connection that it closes, and the peer dials at once: both sides agree on what is."""
+    async with running(new_host(1), new_host(2)) as (a, b):
+
+        async def cut(stream):
+            await stream.read_frame()
+            await b.disconnect(stream.peer)
+
+        b.handle("/tests/cut/1", cut)
+        for _ in range(5):
+            await a.dial(address(b))
+            stream = await a.open(b.peer_id, "/tests/cut/1")
+            await stream.write_frame(b"cut me off")
+            await eventually(lambda: not a.connected)
+        await a.dial(address(b))
+        await eventually(lambda: b.connected)
+        await trio.sleep(0.5)  # until what was closed before is gone for good
+        assert (a.connected, b.connected) == ([b.peer_id], [a.peer_id])
+        await assert_usable(a, b.peer_id)
+        await assert_usable(b, a.peer_id)
+        assert len(a._network.get_connections()) == len(b._network.get_connections()) == 1
+
+
+async def test_a_stream_is_never_a_reason_to_dial():
+    """The library would dial for it, by the addresses that a peer told when it was here."""
+    async with pair() as (a, b):
+        await assert_usable(a, b.peer_id)
+        await assert_usable(b, a.peer_id)
+        for host, other in ((a, b), (b, a)):
+            host._network.peerstore.add_addrs(
+                ID.from_string(other.peer_id), [Multiaddr(other.addresses[0])], 600
+            )
+        await a.disconnect(b.peer_id)
+        a._peers.add(b.peer_id)  # as in the moment before the loss is known
+        with pytest.raises(PeerUnreachable):
+            await a.open(b.peer_id, "/tests/echo/1")
+        await eventually(lambda: not b.connected)
+        assert a._network.get_connections() == []
