@@ -1,26 +1,47 @@
-"""The program ``peersdb``: reads settings, runs the node, ends on a signal."""
+"""The program ``peersdb``: reads settings, runs the node, ends on a signal; or is the node's client."""
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import asdict
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import structlog
-import trio
-
+from peersdb.client import COMMANDS
 from peersdb.errors import PeersDBError, SettingsError
-from peersdb.settings import HelpRequested, Settings, from_process
 
-log = structlog.get_logger("node")
+if TYPE_CHECKING:
+    import structlog
+    import trio
+
+    from peersdb.settings import Settings
 
 
 def main() -> None:
-    """Runs ``peersdb``; exits 0 after a signal or ``exit``, 1 on failure, 2 on a wrong flag."""
+    """Runs ``peersdb``; exits 0 after a signal or ``exit``, 1 on failure, 2 on a wrong flag.
+
+    With a client's command it runs that instead; docs/client.md has its exit statuses.
+    """
+    if sys.argv[1:] and sys.argv[1] in COMMANDS:
+        sys.exit(_client())
+    _node()
+
+
+def _client() -> int:
+    # Before anything that only a node needs is imported: a command of the client answers at once.
+    try:
+        from peersdb.client.main import main as client  # noqa: PLC0415
+
+        return client(sys.argv[1:], os.environ)
+    except KeyboardInterrupt:  # while it was still importing
+        return 130
+
+
+def _node() -> None:
+    import trio  # noqa: PLC0415 - see _client
+
+    from peersdb.settings import HelpRequested, from_process  # noqa: PLC0415
+
     try:
         settings = from_process()
     except HelpRequested as text:
@@ -38,11 +59,19 @@ def main() -> None:
 
 async def _run(settings: Settings) -> None:
     # What a node needs is imported after its flags are known to be right: a wrong flag answers at once.
+    import logging  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+
+    import structlog  # noqa: PLC0415
+    import trio  # noqa: PLC0415
+
     from peersdb import __version__  # noqa: PLC0415
     from peersdb.api.run import serve  # noqa: PLC0415
     from peersdb.service.environment import Environment  # noqa: PLC0415
     from peersdb.service.node import Node  # noqa: PLC0415
 
+    log = structlog.get_logger("node")
     # libp2p logs what remotes do as errors; what matters of it reaches this log by way of net/. It sets its own
     # level when it is imported, so this comes after.
     logging.getLogger("libp2p").setLevel(logging.DEBUG if settings.devlogs else logging.CRITICAL)
@@ -67,6 +96,10 @@ async def _run(settings: Settings) -> None:
 
 
 def _configure_logs(settings: Settings) -> None:
+    import logging  # noqa: PLC0415
+
+    import structlog  # noqa: PLC0415
+
     level = logging.DEBUG if settings.devlogs else logging.INFO
     render: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
