@@ -39,9 +39,14 @@ T = TypeVar("T")
 
 
 def free_port() -> int:
-    """A port nobody listens on, below the range that outgoing connections take, never given twice."""
+    """A port nobody listens on, below the range that outgoing connections take, never given twice.
+
+    Test processes that run side by side take theirs from ranges of their own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20000 + worker % 12 * 1000
     while True:
-        port = random.SystemRandom().randint(20000, 31999)
+        port = random.SystemRandom().randrange(first, first + 1000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
