@@ -31,14 +31,14 @@ def entry_of(created):
 
 def test_before_anything_arrived_all_is_zero():
     result = Benchmark(Environment(Clock()), "eu").result()
-    assert result == {
-        "bootstrap": 0.0,
-        "averagec": 0,
-        "minc": 0.0,
-        "maxc": 0.0,
-        "region": "eu",
-        "samples": [],
-    }
+    assert [result[name] for name in ("bootstrap", "averagec", "minc", "maxc", "region", "samples")] == [
+        0.0,
+        0,
+        0.0,
+        0.0,
+        "eu",
+        [],
+    ]
 
 
 @given(st.lists(st.integers(0, 3600 * SECOND), min_size=1, max_size=20))
