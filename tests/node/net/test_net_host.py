@@ -72,7 +72,7 @@ async def test_many_dials_of_one_peer_at_once_make_one_connection():
     async with running(new_host(1), new_host(2)) as (a, b), trio.open_nursery() as nursery:
         for _ in range(8):
             nursery.start_soon(a.dial, address(b))
-        await eventually(lambda: b.connected)
+        await eventually(lambda: a.connected and b.connected)
         await assert_usable(a, b.peer_id)
         assert len(a._network.get_connections()) == 1
 
