@@ -1,0 +1,182 @@
+"""The client as a process: what it loads, prints and exits with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from client_peers import PATIENCE, answering, read_request, response, run_client
+
+ROW = b'{"path":"/ipfs/x","contributor":"someone","creationTS":"2025-06-01T12:00:00Z","name":"a\\tb"}'
+
+
+def one_line(result: subprocess.CompletedProcess[bytes]) -> str:
+    (line,) = result.stderr.decode().splitlines()
+    assert line.startswith("peersdb: ")
+    return line
+
+
+def test_the_client_starts_without_what_only_a_node_needs() -> None:
+    code = (
+        "import sys; from peersdb.__main__ import main\n"
+        "sys.argv = ['peersdb', 'status', '--api', 'http://127.0.0.1:1']\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, *sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", code],  # -S: without what other packages load at the start of any Python
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "node")},
+    )
+    status, *modules = result.stdout.split()
+    assert status == "1", result.stderr
+    assert "peersdb.client.main" in modules
+    loaded = {name.partition(".")[0] for name in modules}
+    # -S hides the installed packages, so this run has shown that none is needed; these are the standard library's.
+    assert not loaded & {"asyncio", "concurrent", "multiprocessing", "sqlite3", "inspect"}
+    layers = ("api", "service", "net", "store", "core", "settings")
+    assert not [name for name in modules if name.startswith(tuple(f"peersdb.{layer}" for layer in layers))]
+
+
+def test_the_nodes_refusal_is_one_line_with_its_code_and_status_1() -> None:
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(
+            response(b'{"error":"nobody\\u001b[2J has it","code":"not_found"}', "404 Not Found")
+        )
+
+    with answering(serve) as url:
+        result = run_client("get", "/ipfs/x", "--api", url)
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert one_line(result) == "peersdb: nobody\\x1b[2J has it (not_found)"
+
+
+def test_wrong_usage_is_one_line_and_status_2() -> None:
+    for arguments in (["get"], ["query", "--api", "nonsense://"], ["post", "--nmae", "x", "y"]):
+        result = run_client(*arguments)
+        assert (result.returncode, result.stdout) == (2, b"")
+        one_line(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("nowhere", "cannot read nowhere: No such file or directory"), (".", ". is a directory"), ("a\0b", "")],
+)
+def test_files_that_cannot_be_shared_are_named_before_any_is_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, words: str
+) -> None:
+    from peersdb.client.main import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good").write_text("good")
+    # Nobody listens there: had it tried to share the good one, that would be the error.
+    assert main(["post", "good", name, "--api", "http://127.0.0.1:1"], {}) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert words in shown.err
+    assert shown.err.endswith("(unreadable)\n")
+
+
+def test_lines_in_a_pipe_have_four_fields_and_json_is_the_nodes_own() -> None:
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(response(b"[" + ROW + b"]"))
+
+    with answering(serve) as url:
+        result = run_client("query", PEERSDB_API=url)
+    assert result.stdout == b"/ipfs/x\tsomeone\t2025-06-01T12:00:00Z\ta\\tb\n"
+    with answering(serve) as url:
+        result = run_client("query", "--json", PEERSDB_API=url)
+    assert result.stdout == b"[" + ROW + b"]\n"
+
+
+def test_a_list_that_breaks_off_is_a_failure_after_what_came() -> None:
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(response(b"[" + ROW, length=99999))
+
+    for arguments in (["query"], ["query", "--json"]):
+        with answering(serve) as url:
+            result = run_client(*arguments, "--api", url)
+        assert result.returncode == 1
+        assert "(broken_off)" in one_line(result)
+        assert b"/ipfs/x" in result.stdout
+
+
+def test_a_reader_that_went_away_ends_it_quietly() -> None:
+    """`peersdb query | head -1`: a list much longer than the pipe holds."""
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        rows = b"[" + b",".join([ROW] * 20_000) + b"]"
+        try:
+            connection.sendall(response(rows))
+        except OSError:
+            return  # the client has gone
+
+    for arguments in (["query"], ["query", "--json"]):
+        with answering(serve) as url:
+            client = subprocess.Popen(
+                [sys.executable, "-m", "peersdb", *arguments, "--api", url],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            assert client.stdout is not None
+            assert client.stderr is not None
+            with client:
+                assert client.stdout.read(7)
+                client.stdout.close()
+                assert client.stderr.read() == b""
+                assert client.wait(PATIENCE) == 141
+
+
+def test_an_output_that_cannot_be_written_is_told() -> None:
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(response(b"[" + ROW + b"]"))
+
+    with answering(serve) as url, open("/dev/full", "wb") as full:  # noqa: PTH123
+        client = subprocess.run(
+            [sys.executable, "-m", "peersdb", "query", "--api", url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert client.returncode == 1
+    assert client.stderr == b"peersdb: cannot write the output: No space left on device (output)\n"
+
+
+def test_ctrl_c_ends_it_with_130_and_without_a_trace() -> None:
+    asked = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        asked.set()
+        assert connection.recv(1) == b""
+
+    with answering(serve) as url:
+        client = subprocess.Popen(
+            [sys.executable, "-m", "peersdb", "get", "/ipfs/x", "--api", url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with client:
+            assert asked.wait(PATIENCE)
+            client.send_signal(signal.SIGINT)
+            assert client.communicate(timeout=PATIENCE) == (b"", b"")
+    assert client.returncode == 130
+
+
+def test_the_nodes_help_names_the_client_first() -> None:
+    shown = run_client("-help").stdout.decode()
+    assert "peersdb post|get|query" in shown.partition("Flags")[0]
