@@ -50,6 +50,12 @@ class Settings:
     cors_origin: str = _flag(
         "", "answer browsers from this origin (off by default)", group="interfaces", arg="ORIGIN"
     )
+    api_token_file: str = _flag(
+        "",
+        "file of tokens, one a line, of which each HTTP request must bear one; also presented to bootstrap peers",
+        group="interfaces",
+        arg="FILE",
+    )
     max_body: int = _flag(
         MAX_BODY_DEFAULT, "largest body of a command, in bytes", group="interfaces", arg="BYTES"
     )

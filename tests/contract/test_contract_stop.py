@@ -28,7 +28,7 @@ class Upload:
         }
         body = json.dumps(document).encode()
         self.socket = socket.create_connection(("127.0.0.1", node.http_port), timeout=20)
-        head = f"POST /peersdb/command HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        head = f"POST /peersdb/command HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         half = len(body) // 2
         self.socket.sendall(head + body[:half])
         self.rest = body[half:]

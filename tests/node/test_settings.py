@@ -44,6 +44,7 @@ FLAGS = {field.name.replace("_", "-"): field for field in fields(Settings)}
 BOOLEANS = sorted(name for name, field in FLAGS.items() if field.type == "bool")
 #: A good value of each flag that takes one, other than its default.
 VALUES = {
+    "api-token-file": "token",
     "http-host": "::1",
     "http-port": "8001",
     "cors-origin": "http://ui.example",

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from peersdb.api.pipe import BytePipe
 from peersdb.errors import ShuttingDown
 
 T = TypeVar("T")
@@ -27,6 +28,10 @@ class Bridge:
         """Made on the trio side; calls run as tasks of ``nursery``."""
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
+
+    def pipe(self) -> BytePipe:
+        """A pipe of bytes into the trio side, made on the asyncio side."""
+        return BytePipe(self._token)
 
     async def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Runs an async function of the trio side, from the asyncio side.

@@ -36,8 +36,11 @@ class Benchmark:
         """Starts the clock."""
         self._environment, self._region = environment, region
         self._started = environment.now_ns()
-        self._bootstrap = 0.0
-        self._count, self._total, self._least, self._most = 0, 0.0, 0.0, 0.0
+        # Whole zeros until something was measured: that is how the original writes them.
+        self._bootstrap: float = 0
+        self._count, self._total = 0, 0.0
+        self._least: float = 0
+        self._most: float = 0
         self._recent: deque[float] = deque(maxlen=MAX_TIMES)
         self._samples: deque[dict[str, Any]] = deque(maxlen=MAX_SAMPLES)
         self._process = psutil.Process()

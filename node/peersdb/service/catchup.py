@@ -7,6 +7,7 @@ fork, entries beyond a gap), ranges of the log's order are compared instead (`co
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 
 import structlog
 import trio
@@ -14,7 +15,7 @@ import trio
 from peersdb.core.ranges import PARTS, Items, Range, RangeStore, compare, settle, whole
 from peersdb.core.reconcile import Fingerprint, VersionVector, gaps
 from peersdb.core.wire import MAX_RANGES, MAX_WRITERS, Entries, Heads, RangeItems, Ranges, Vector, WantEntries
-from peersdb.errors import PeersDBError
+from peersdb.errors import InvalidMessage, PeersDBError
 from peersdb.net.sync import SyncLinks
 from peersdb.service.session import BATCH_BYTES, BATCH_ENTRIES, Session
 from peersdb.store.log import LogStore
@@ -115,6 +116,11 @@ class CatchUp:
     async def on_ranges(self, session: Session, message: Ranges) -> None:
         """The peer says what it has in some ranges: answer with parts or items of those that differ."""
         theirs = [_from_wire(item) for item in message.ranges]
+        if any(item.low >= item.high for item in theirs) or any(
+            before.high > after.low for before, after in pairwise(theirs)
+        ):
+            # Comparing costs a hash an entry: overlapping ranges would let one message cost many scans.
+            raise InvalidMessage("ranges overlap or are not in ascending order")
         await self._answer(session, lambda store: compare(store, theirs))
 
     async def on_items(self, session: Session, message: RangeItems) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import structlog
 import trio
 
-from peersdb.core.cid import ipfs_path, parse_path
+from peersdb.core.cid import CID, ipfs_path, parse_path
 from peersdb.core.contribution import Contribution, check_name, format_timestamp
 from peersdb.core.entry import Entry
 from peersdb.core.identity import Signer
-from peersdb.errors import BadRequest, InvalidEntry, NoStore, NotFound, PeersDBError
+from peersdb.errors import BadRequest, CorruptData, InvalidEntry, NoStore, NotFound, PeersDBError
 from peersdb.service.environment import Environment
 from peersdb.service.files import Added, Files
 from peersdb.service.replication import Replication
@@ -63,17 +63,17 @@ class Contributions:
     async def post(self, content: bytes, name: str | None = None) -> str:
         """Shares a file that is in memory; see `post_stream`."""
         if len(content) > POST_INLINE:
-            return await self.post_stream(_pieces(content), name)
+            return (await self.post_stream(_pieces(content), name))[0]
         self._check_post(name)
         return await self._share(await self._files.add(content), name)
 
-    async def post_stream(self, chunks: AsyncIterable[bytes], name: str | None = None) -> str:
+    async def post_stream(self, chunks: AsyncIterable[bytes], name: str | None = None) -> tuple[str, int]:
         """Shares a file of any size as it comes.
 
         Blocks, entry and heads are on the disk when this returns.
 
         Returns:
-            Its path, ``/ipfs/<cid>``.
+            Its path, ``/ipfs/<cid>``, and its size in bytes.
 
         Raises:
             NoStore: there is no log to add it to yet.
@@ -81,7 +81,8 @@ class Contributions:
             BadRequest: the name is no file name.
         """
         self._check_post(name)
-        return await self._share(await self._files.add_stream(chunks), name)
+        added = await self._files.add_stream(chunks)
+        return await self._share(added, name), added.size
 
     def _check_post(self, name: str | None) -> None:
         self._check_store()
@@ -142,14 +143,15 @@ class Contributions:
         root = parse_path(text)
         path = ipfs_path(root)
         contributor = await self._store.contributor_of(path)
-        with trio.move_on_after(GET_TIMEOUT) as scope:
-            await self._files.fetch(root, contributor)
-        if scope.cancelled_caught:
-            raise NotFound(
-                f"{path} did not arrive within {GET_TIMEOUT:.0f} s; what came is kept, so try again"
-            )
         target = self._download_dir / str(root)
-        await self._files.export(root, target)
+        try:
+            await self._fetch_in_time(root, contributor)
+            await self._files.export(root, target)
+        except CorruptData as error:
+            # The damaged block is removed by now: what can be had from peers is as good as new.
+            log.error("a block was damaged, fetching it again", path=path, error=str(error))
+            await self._fetch_in_time(root, contributor)
+            await self._files.export(root, target)
         return path, target
 
     async def is_valid(self, text: str) -> Validation:
@@ -171,6 +173,14 @@ class Contributions:
         if self._replication.state is None:
             raise NoStore(
                 "this node has no contributions store yet: connect it to a member, or start it with -root"
+            )
+
+    async def _fetch_in_time(self, root: CID, contributor: str | None) -> None:
+        with trio.move_on_after(GET_TIMEOUT) as scope:
+            await self._files.fetch(root, contributor)
+        if scope.cancelled_caught:
+            raise NotFound(
+                f"/ipfs/{root} did not arrive within {GET_TIMEOUT:.0f} s; what came is kept, so try again"
             )
 
     # --- full replica --------------------------------------------------------------------------------

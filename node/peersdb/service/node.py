@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -34,6 +35,7 @@ from peersdb.settings import Settings
 from peersdb.store.log import LogState, LogStore
 from peersdb.store.repo import Repo
 from peersdb.store.tables import Members, Pins, Validations
+from peersdb.tokens import Tokens
 
 log = structlog.get_logger("node")
 
@@ -52,6 +54,7 @@ class Node:
         replication: the log's state.
         membership: members and addresses.
         host: connections.
+        tokens: those that the HTTP interface accepts; None: it asks for none.
     """
 
     def __init__(self, settings: Settings, repo: Repo, environment: Environment, version: str) -> None:
@@ -71,12 +74,13 @@ class Node:
             table=Members(database),
             environment=environment,
             bootstrap=settings.bootstrap,
-            resolve=addresses_of,
+            resolve=self._addresses_of,
             announce=settings.announce,
             root=settings.root,
             region=settings.region,
         )
         files = Files(self.host, repo.blocks, self.membership, PROFILES[settings.profile])
+        self.tokens = Tokens(Path(settings.api_token_file).expanduser()) if settings.api_token_file else None
         self._arrivals = Arrivals(self._log, environment, self._joined, self._accepted)
         self.replication = Replication(
             key=signer.key_hex,
@@ -265,6 +269,9 @@ class Node:
         }
 
     # --- what the parts tell -------------------------------------------------------------------------
+
+    async def _addresses_of(self, peer: str) -> Sequence[str]:
+        return await addresses_of(peer, self.tokens.first if self.tokens else "")
 
     async def _answer_benchmark(self, _question: Message) -> Message:
         return BenchmarkAnswer(self._benchmark.encoded() if self._benchmark else b"")

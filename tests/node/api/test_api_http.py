@@ -19,7 +19,10 @@ from peersdb.settings import Settings
 
 LIMIT = 20
 QUERY = b'{"method": {"cmd": "query"}}'
-REQUEST = b"POST /peersdb/command HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(QUERY), QUERY)
+REQUEST = b"POST /peersdb/command HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(QUERY),
+    QUERY,
+)
 ROW = SimpleNamespace(path="/ipfs/b", contributor="12D3KooW", created="2025-06-01T12:00:00Z")
 
 
@@ -33,7 +36,9 @@ def free_port() -> int:
 async def served(page: Any) -> AsyncIterator[int]:
     """The interface over a node whose log is read by ``page``; gives its port."""
     settings = Settings(http=True, http_port=free_port())
-    node: Any = SimpleNamespace(settings=settings, contributions=SimpleNamespace(page=page), ready=lambda: "")
+    node: Any = SimpleNamespace(
+        settings=settings, contributions=SimpleNamespace(page=page), ready=lambda: "", tokens=None
+    )
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as calls, asyncio_thread(HttpApi(node, Bridge(calls)).serve):
             yield settings.http_port
