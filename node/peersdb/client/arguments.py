@@ -94,12 +94,18 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> argparse.Namespace:
     get.add_argument("path", metavar="PATH", help="/ipfs/<cid> or <cid>")
     query = command(
         "query",
-        "Lists the contributions that the node knows: a table on a terminal, else lines of path, contributor,\n"
-        "time and name with tabs between them.",
-        "  peersdb query | cut -f1",
+        "Lists the contributions in the order they came to the node: a table on a terminal, else lines of path,\n"
+        "contributor, time, size and name with tabs between them.",
+        "  peersdb query --limit 10\n  peersdb query | cut -f1",
+    )
+    query.add_argument("--path", metavar="PATH", help="those of one file: /ipfs/<cid> or <cid>")
+    query.add_argument(
+        "--since", metavar="CURSOR", help='those that came after; a "cursor" that --json showed'
     )
     query.add_argument("--limit", metavar="N", type=_count, help="at most so many")
-    query.add_argument("--json", action="store_true", help="the node's own answer")
+    query.add_argument(
+        "--json", action="store_true", help="the node's own answer (without the options above: the whole log)"
+    )
     connect = command(
         "connect",
         "Connects the node to a peer.",

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TextIO, cast
 from urllib.parse import urlencode
 
+from peersdb.client.contributions import Selection, contributions
 from peersdb.client.errors import BadAnswer, FileProblem, Refused
 from peersdb.client.progress import progress
-from peersdb.client.rows import objects
 from peersdb.client.text import binary_size, printable, short_id, short_time, table
 from peersdb.client.transport import Answer, Api, Readable
 
@@ -25,7 +25,7 @@ NOT_VALID = 3
 #: Characters of ``/ipfs/<cid>``, the widest there is, for a table whose rows are not known beforehand.
 PATH_WIDTH = 65
 #: What a contribution's line shows, in this order.
-KEYS = ("path", "contributor", "creationTS", "name")
+KEYS = ("path", "contributor", "creationTS", "size", "name")
 
 Command = Callable[[Api, argparse.Namespace, TextIO], int]
 
@@ -105,21 +105,25 @@ def _connect(api: Api, given: argparse.Namespace, out: TextIO) -> int:
 
 
 def _query(api: Api, given: argparse.Namespace, out: TextIO) -> int:
-    options = {} if given.limit is None else {"limit": given.limit}
-    with api.command("query", options=options) as answer:
-        if given.json:
+    wanted = Selection(given.path, given.since, given.limit)
+    if given.json:
+        # Without a bound, the original's answer.
+        with api.command("query", *wanted.arguments()) as answer:
             _copy(answer.chunks(), out)
-            return 0
-        rows = (tuple(row.get(key) for key in KEYS) for row in objects(answer.chunks()))
-        if not out.isatty():
-            out.writelines("\t".join(map(printable, row)) + "\n" for row in rows)
-            return 0
-        heading = ("PATH", "CONTRIBUTOR", "TIME (UTC)", "NAME")
-        shown = ((printable(p), short_id(c), short_time(t), printable(n)) for p, c, t, n in rows)
-        out.writelines(
-            f"{path:<{PATH_WIDTH}}  {contributor:<11}  {time:<19}  {name}".rstrip() + "\n"
-            for path, contributor, time, name in itertools.chain([heading], shown)
-        )
+        return 0
+    rows = (tuple(row.get(key) for key in KEYS) for row in contributions(api, wanted))
+    if not out.isatty():
+        out.writelines("\t".join(map(printable, row)) + "\n" for row in rows)
+        return 0
+    heading = ("PATH", "CONTRIBUTOR", "TIME (UTC)", "SIZE", "NAME")
+    shown = (
+        (printable(path), short_id(who), short_time(when), binary_size(size), printable(name))
+        for path, who, when, size, name in rows
+    )
+    out.writelines(
+        f"{path:<{PATH_WIDTH}}  {who:<11}  {when:<19}  {size:>10}  {name}".rstrip() + "\n"
+        for path, who, when, size, name in itertools.chain([heading], shown)
+    )
     return 0
 
 

@@ -14,7 +14,7 @@ from peersdb.client.errors import FileProblem, Misused
 EXAMPLES = {
     "post": ["a", "b"],
     "get": ["/ipfs/x"],
-    "query": ["--limit", "3", "--json"],
+    "query": ["--path", "x", "--since", "7", "--limit", "3", "--json"],
     "connect": ["/ip4/127.0.0.1/tcp/1/p2p/x"],
     "status": ["--json"],
     "peers": [],

@@ -8,12 +8,16 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 from client_peers import PATIENCE, answering, read_request, response, run_client
 
-ROW = b'{"path":"/ipfs/x","contributor":"someone","creationTS":"2025-06-01T12:00:00Z","name":"a\\tb"}'
+ROW = (
+    b'{"path":"/ipfs/x","contributor":"someone","creationTS":"2025-06-01T12:00:00Z","name":"a\\tb","size":7}'
+)
+PAGE_OF_ONE = b'{"contributions":[' + ROW + b'],"cursor":"1"}'
 
 
 def one_line(result: subprocess.CompletedProcess[bytes]) -> str:
@@ -86,17 +90,17 @@ def test_files_that_cannot_be_shared_are_named_before_any_is_shared(
     assert shown.err.endswith("(unreadable)\n")
 
 
-def test_lines_in_a_pipe_have_four_fields_and_json_is_the_nodes_own() -> None:
+def test_lines_in_a_pipe_have_five_fields_and_json_is_the_nodes_own() -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
-        connection.sendall(response(b"[" + ROW + b"]"))
+        connection.sendall(response(PAGE_OF_ONE))
 
     with answering(serve) as url:
         result = run_client("query", PEERSDB_API=url)
-    assert result.stdout == b"/ipfs/x\tsomeone\t2025-06-01T12:00:00Z\ta\\tb\n"
+    assert result.stdout == b"/ipfs/x\tsomeone\t2025-06-01T12:00:00Z\t7\ta\\tb\n"
     with answering(serve) as url:
         result = run_client("query", "--json", PEERSDB_API=url)
-    assert result.stdout == b"[" + ROW + b"]\n"
+    assert result.stdout == PAGE_OF_ONE + b"\n"
 
 
 def test_a_list_that_breaks_off_is_a_failure_after_what_came() -> None:
@@ -104,27 +108,30 @@ def test_a_list_that_breaks_off_is_a_failure_after_what_came() -> None:
         read_request(connection)
         connection.sendall(response(b"[" + ROW, length=99999))
 
-    for arguments in (["query"], ["query", "--json"]):
-        with answering(serve) as url:
-            result = run_client(*arguments, "--api", url)
-        assert result.returncode == 1
-        assert "(broken_off)" in one_line(result)
-        assert b"/ipfs/x" in result.stdout
+    with answering(serve) as url:
+        result = run_client("query", "--json", "--api", url)
+    assert result.returncode == 1
+    assert "(broken_off)" in one_line(result)
+    assert b"/ipfs/x" in result.stdout
 
 
 def test_a_reader_that_went_away_ends_it_quietly() -> None:
     """`peersdb query | head -1`: a list much longer than the pipe holds."""
 
-    def serve(connection: socket.socket) -> None:
+    def serve(connection: socket.socket, before: bytes, after: bytes) -> None:
         read_request(connection)
-        rows = b"[" + b",".join([ROW] * 20_000) + b"]"
         try:
-            connection.sendall(response(rows))
+            connection.sendall(
+                response(before + b",".join([ROW] * 999 + [b'{"name":"%s"}' % (b"x" * 300_000)]) + after)
+            )
         except OSError:
             return  # the client has gone
 
-    for arguments in (["query"], ["query", "--json"]):
-        with answering(serve) as url:
+    for arguments, before, after in (
+        (["query", "--limit", "1000"], b'{"contributions":[', b'],"cursor":"1"}'),
+        (["query", "--json"], b"[", b"]"),
+    ):
+        with answering(partial(serve, before=before, after=after)) as url:
             client = subprocess.Popen(
                 [sys.executable, "-m", "peersdb", *arguments, "--api", url],
                 stdout=subprocess.PIPE,
@@ -142,7 +149,7 @@ def test_a_reader_that_went_away_ends_it_quietly() -> None:
 def test_an_output_that_cannot_be_written_is_told() -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
-        connection.sendall(response(b"[" + ROW + b"]"))
+        connection.sendall(response(PAGE_OF_ONE))
 
     with answering(serve) as url, open("/dev/full", "wb") as full:  # noqa: PTH123
         client = subprocess.run(
