@@ -216,6 +216,35 @@ def test_what_the_node_refuses_is_told_with_its_code(nodes: Nodes, tmp_path: Pat
     assert failure(client(node, "status")).endswith("(unreachable)")
 
 
+def test_a_node_with_a_token_is_asked_with_it(nodes: Nodes, tmp_path: Path) -> None:
+    tokens, mine, wrong = tmp_path / "tokens", tmp_path / "mine", tmp_path / "wrong"
+    tokens.write_text("new-token-0123456789\nold-token-0123456789\n")
+    mine.write_text("old-token-0123456789\n")
+    wrong.write_text("bad-token-0123456789\n")
+    node = nodes.start("root", "-root", "-api-token-file", str(tokens)).wait_ready()
+    (tmp_path / "file").write_bytes(content := os.urandom(8 * MIB))
+    for arguments in (
+        ["status"],
+        ["status", "--api-token-file", str(wrong)],
+        ["post", str(tmp_path / "file")],
+    ):
+        assert failure(client(node, *arguments)).endswith("(unauthorized)")
+    for token in (mine, tokens):
+        path = printed(client(node, "post", str(tmp_path / "file"), "--api-token-file", str(token)))
+    target = printed(client(node, "get", path, "--api-token-file", str(mine)))
+    assert Path(target).read_bytes() == content
+    assert "0123456789" not in node.log(60_000)
+
+
+def test_a_file_is_asked_for_its_validity(cluster: list[Node]) -> None:
+    path = printed(client(cluster[1], "post", "--name", "a.csv", "-", stdin=b"runtime,nodes\n1.5,4\n"))
+    result = client(cluster[1], "isvalid", path)
+    assert re.fullmatch(r"valid \(\d+ votes?\)", printed(result))
+    document = json.loads(printed(client(cluster[1], "isvalid", "--json", path)))
+    assert (document["path"], document["isValid"]) == (path, True)
+    assert failure(client(cluster[1], "isvalid", "nonsense")).endswith("(invalid_cid)")
+
+
 # --- the page --------------------------------------------------------------------------------------------
 
 

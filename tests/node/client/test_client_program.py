@@ -64,6 +64,26 @@ def test_the_nodes_refusal_is_one_line_with_its_code_and_status_1() -> None:
     assert one_line(result) == "peersdb: nobody\\x1b[2J has it (not_found)"
 
 
+@pytest.mark.parametrize(
+    ("document", "status", "shown"),
+    [
+        (b'{"path":"/ipfs/x","isValid":true,"voteCnt":3}', 0, b"valid (3 votes)\n"),
+        (b'{"path":"/ipfs/x","isValid":false,"voteCnt":1}', 3, b"not valid (1 vote)\n"),
+        (b'{"path":"/ipfs/x"}', 1, b""),
+    ],
+)
+def test_the_status_of_isvalid_tells_valid_from_not_valid_from_not_known(
+    document: bytes, status: int, shown: bytes
+) -> None:
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(response(document))
+
+    with answering(serve) as url:
+        result = run_client("isvalid", "/ipfs/x", "--api", url)
+    assert (result.returncode, result.stdout) == (status, shown)
+
+
 def test_wrong_usage_is_one_line_and_status_2() -> None:
     for arguments in (["get"], ["query", "--api", "nonsense://"], ["post", "--nmae", "x", "y"]):
         result = run_client(*arguments)
