@@ -9,7 +9,8 @@ READY := $(VENV)/.ready
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
 DEMO_ARGS ?=
 BENCH_ARGS ?=
-PYTEST_ARGS ?=
+# Most of a test with real processes is waiting: three at once fill two cores.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 
 .PHONY: help demo test check bench format lock clean
 
