@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -214,6 +215,38 @@ def test_what_the_node_refuses_is_told_with_its_code(nodes: Nodes, tmp_path: Pat
     assert failure(result).endswith(("(bad_answer)", "(broken_off)"))
     node.stop()
     assert failure(client(node, "status")).endswith("(unreachable)")
+
+
+def test_an_upload_that_is_interrupted_is_not_shared(nodes: Nodes) -> None:
+    node = nodes.start("root", "-root").wait_ready()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "peersdb", "post", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(PEERSDB_API=node.url),
+    )
+    assert process.stdin is not None
+    with process:
+        # More than the pipe holds: once this is written, the client is sending.
+        process.stdin.write(os.urandom(8 * MIB))
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert (process.stdout.read(), process.stderr.read()) == (b"", b"")
+    path = printed(client(node, "post", "-", stdin=b"whole"))
+    assert node.paths() == [path]
+
+
+def test_a_name_that_is_no_utf8_is_shared_as_far_as_it_is(cluster: list[Node], tmp_path: Path) -> None:
+    file = os.fsencode(tmp_path) + b"/caf\xe9.csv"
+    with open(file, "wb") as source:  # noqa: PTH123 - a path of bytes
+        source.write(os.urandom(10))
+    path = printed(client(cluster[0], "post", os.fsdecode(file)))
+    line = printed(client(cluster[0], "query", "--path", path))
+    assert line.split("\t")[4] == "caf\ufffd.csv"
 
 
 def test_a_node_with_a_token_is_asked_with_it(nodes: Nodes, tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def _post(api: Api, given: argparse.Namespace, out: TextIO) -> int:
         _check_readable(file)  # rather none of them than some
     for file in given.files:
         name = given.name if given.name is not None else None if file == "-" else os.path.basename(file)  # noqa: PTH119
-        query = f"?{urlencode({'name': name})}" if name else ""
+        # A name that is no UTF-8 (Python keeps its bytes as lone surrogates) is shared as far as it is.
+        query = f"?{urlencode({'name': os.fsencode(name).decode(errors='replace')})}" if name else ""
         with _opened(file) as (source, size), progress(name or "standard input", size, sys.stderr) as sent:
             answer = api.upload(f"/peersdb/files{query}", source, size, sent)
         if not isinstance(answer, dict) or not isinstance(answer.get("path"), str):
@@ -63,6 +64,8 @@ def _post(api: Api, given: argparse.Namespace, out: TextIO) -> int:
 
 def _check_readable(file: str) -> None:
     if file == "-":
+        if sys.stdin is None:  # as `peersdb post - <&-` has it
+            raise FileProblem("cannot read the standard input: it is closed")
         return
     try:
         if stat.S_ISDIR(os.stat(file).st_mode):  # noqa: PTH116 - pathlib costs the start 5 ms

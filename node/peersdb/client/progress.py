@@ -13,15 +13,15 @@ SHOWN_FROM = 4 * 1024 * 1024
 
 
 @contextlib.contextmanager
-def progress(name: str, size: int | None, terminal: TextIO) -> Iterator[Callable[[int], None]]:
+def progress(name: str, size: int | None, terminal: TextIO | None) -> Iterator[Callable[[int], None]]:
     """Gives a function that is told the bytes of each piece sent, and draws them if ``terminal`` is one.
 
     Args:
         name: what is sent.
         size: bytes of it; None: not known, so there is no end to show.
-        terminal: where the bar goes; it is gone afterwards.
+        terminal: where the bar goes; it is gone afterwards. None: the program has no such stream.
     """
-    if not terminal.isatty() or (size is not None and size < SHOWN_FROM):
+    if terminal is None or not terminal.isatty() or (size is not None and size < SHOWN_FROM):
         yield lambda _count: None
         return
     # Only here: rich costs the start 100 ms.

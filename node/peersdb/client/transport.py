@@ -19,6 +19,9 @@ CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 60.0
 #: A peer's machine that went away silently is noticed after so many seconds, where no other limit holds.
 DEAD_AFTER = 60
+#: An upload that gets nothing through for so long (seconds) is given up. A node with a slow disk stops reading for
+#: a while, and the kernel does not tell that from a node that is gone.
+STALLED_AFTER = 300
 #: Read and sent at once, in bytes: large enough that calls cost nothing, small enough to be nothing.
 PIECE = 1024 * 1024
 #: Answers that are no list of contributions are held in memory; none of a node's comes near this, in bytes.
@@ -235,8 +238,14 @@ def _read(source: Readable, buffer: memoryview) -> int:
 def _notice_death(connection: socket.socket) -> None:
     """Lets the kernel end a connection whose other end vanished, where no timeout of ours does."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", DEAD_AFTER // 2), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):
+    options = {
+        "TCP_KEEPIDLE": DEAD_AFTER // 2,
+        "TCP_KEEPINTVL": 10,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": STALLED_AFTER * 1000,
+    }
+    for name, value in options.items():
+        if hasattr(socket, name):  # other systems than Linux lack some of them
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
@@ -246,7 +255,10 @@ def _answering(url: str) -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise BrokenOff(f"{url} did not answer in {ANSWER_TIMEOUT:.0f} s: ask again later") from None
+        # Ours, or the kernel's of `_notice_death`.
+        raise BrokenOff(
+            f"{url} did not answer in time: look at it with `peersdb status`, and ask again"
+        ) from None
     except (OSError, http.client.IncompleteRead, http.client.RemoteDisconnected) as error:
         raise BrokenOff(
             f"{url} broke off the connection ({_reason(error)}): whether it did what was asked is not known"

@@ -45,3 +45,4 @@ def test_each_exit_status_is_told_on_the_page_and_in_the_help() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     assert f"waits {transport.CONNECT_TIMEOUT:.0f} s for a connection" in PAGE
     assert f"and {transport.ANSWER_TIMEOUT:.0f} s for an answer" in PAGE
+    assert f"given up after\n{transport.STALLED_AFTER} s" in PAGE

@@ -204,6 +204,26 @@ def test_ctrl_c_ends_it_with_130_and_without_a_trace() -> None:
     assert client.returncode == 130
 
 
+@pytest.mark.parametrize(
+    ("closed", "words"),
+    [
+        ("<&-", b"peersdb: cannot read the standard input"),
+        (">&-", b"peersdb: cannot write the output"),
+        ("2>&-", b""),
+    ],
+)
+def test_streams_that_are_closed_are_told_where_that_can_be(closed: str, words: bytes) -> None:
+    result = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m peersdb post - --api http://127.0.0.1:1 {closed}"],
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith(words)
+    assert len(result.stderr.splitlines()) == bool(words)
+
+
 def test_the_nodes_help_names_the_client_first() -> None:
     shown = run_client("-help").stdout.decode()
     assert "peersdb post|get|query" in shown.partition("Flags")[0]
