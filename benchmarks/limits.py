@@ -35,6 +35,21 @@ def commits_per_second(directory: Path) -> float:
     return COMMITS / seconds
 
 
+def synced_bytes_per_second(directory: Path, size: int) -> float:
+    """Bytes into one file with one sync at its end."""
+    piece = os.urandom(PIECE)
+    path = directory / "limit.bin"
+    start = time.perf_counter()
+    with path.open("wb") as file:
+        for _ in range(size // PIECE):
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    seconds = time.perf_counter() - start
+    path.unlink()
+    return size / seconds
+
+
 def stream_bytes_per_second() -> float:
     """Bytes over one libp2p stream (noise, yamux) between two processes."""
     with subprocess.Popen(

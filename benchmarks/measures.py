@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import statistics
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -15,9 +16,11 @@ from typing import Any
 import aiohttp
 
 from benchmarks.cluster import BenchNode
-from benchmarks.limits import commits_per_second, stream_bytes_per_second
+from benchmarks.limits import commits_per_second, stream_bytes_per_second, synced_bytes_per_second
 
 MIB = 1024 * 1024
+#: Files of the `files` measure, bytes.
+SIZES = (64 * MIB, 512 * MIB)
 #: Entries are made so many at once where their rate is not the question.
 CLIENTS = 32
 
@@ -113,36 +116,38 @@ async def replicate(session: aiohttp.ClientSession, directory: Path, entries: in
 
 
 async def files(session: aiohttp.ClientSession, directory: Path, entries: int) -> list[Result]:  # noqa: ARG001 - one signature
-    """A file of 44 MiB (what a command's body takes) from a peer, verified, on disk."""
+    """Files in by the client, and from a peer: verified, on disk, memory flat."""
     limit = await asyncio.to_thread(stream_bytes_per_second) / 1e6
-    root = BenchNode(directory, "source", "-root")
-    peer = BenchNode(directory, "sink", f"-bootstrap=127.0.0.1:{root.port}")
+    results = [Result("raw libp2p stream, the limit", limit, "MB/s", None, "higher", "")]
+    source = BenchNode(directory, "source", "-root")
+    sink = BenchNode(directory, "sink", f"-bootstrap=127.0.0.1:{source.port}")
     try:
-        await root.ready(session)
-        await peer.ready(session)
-        content = os.urandom(44 * MIB)
-        start = time.perf_counter()
-        await root.command(session, "post", file=content)
-        posted = len(content) / 1e6 / (time.perf_counter() - start)
-        (row,) = await root.command(session, "query")
-        await peer.wait_entries(session, 1)
-        start = time.perf_counter()
-        await peer.command(session, "get", row["path"])
-        fetched = len(content) / 1e6 / (time.perf_counter() - start)
-        (found,) = peer.downloads.iterdir()
-        if hashlib.sha256(found.read_bytes()).digest() != hashlib.sha256(content).digest():
-            raise SystemExit("the file that was fetched is not the one that was posted")
-        memory = peer.memory / MIB
+        await source.ready(session)
+        await sink.ready(session)
+        before = max(source.memory, sink.memory)
+        for number, size in enumerate(SIZES):
+            file = directory / f"file-{size}"
+            digest = _make_file(file, size)
+            written = await asyncio.to_thread(synced_bytes_per_second, directory, size) / 1e6
+            posted = size / 1e6 / await _client_post(source, file)
+            row = (await source.command(session, "query"))[number]
+            await sink.wait_entries(session, number + 1)
+            begin = time.perf_counter()
+            await sink.command(session, "get", row["path"])
+            fetched = size / 1e6 / (time.perf_counter() - begin)
+            _check_file(sink.downloads / row["path"].removeprefix("/ipfs/"), digest)
+            title = f"{size // MIB} MiB"
+            results += [
+                Result(f"{title} written and synced, the disk", written, "MB/s", None, "higher", ""),
+                Result(f"post of {title} by the client", posted, "MB/s", 150, "higher", "46 (Go PeersDB), 315 (Kubo)"),
+                Result(f"file of {title} from a peer", fetched, "MB/s", min(250.0, limit / 2), "higher",
+                       "157 to 219 (iroh), 105 (Go PeersDB), 100 (Kubo)"),
+            ]  # fmt: skip
+        grown = (max(source.memory, sink.memory) - before) / MIB
     finally:
-        peer.stop()
-        root.stop()
-    return [
-        Result("raw libp2p stream, the limit", limit, "MB/s", None, "higher", ""),
-        Result("file of 44 MiB in, by command (base64)", posted, "MB/s", None, "higher", "44 (Go PeersDB)"),
-        Result("file of 44 MiB from a peer", fetched, "MB/s", min(250.0, limit / 2), "higher",
-               "157 to 219 (iroh), 105 (Go PeersDB), 100 (Kubo)"),
-        Result("memory of the peer that fetched it", memory, "MiB", None, "lower", ""),
-    ]  # fmt: skip
+        sink.stop()
+        source.stop()
+    return [*results, Result("memory grown by all that", grown, "MiB", 64, "lower", "")]
 
 
 async def start(session: aiohttp.ClientSession, directory: Path, entries: int) -> list[Result]:
@@ -170,6 +175,41 @@ async def start(session: aiohttp.ClientSession, directory: Path, entries: int) -
         ),
         Result(f"memory after it, {entries:,} entries", loaded, "MiB", 150, "lower", "200 MiB (Go PeersDB)"),
     ]
+
+
+def _make_file(path: Path, size: int) -> bytes:
+    """A file of random bytes, and its sha2-256."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for _ in range(size // MIB):
+            piece = os.urandom(MIB)
+            digest.update(piece)
+            file.write(piece)
+    return digest.digest()
+
+
+def _check_file(path: Path, digest: bytes) -> None:
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").digest() != digest:
+            raise SystemExit(f"{path} is not what was posted")
+
+
+async def _client_post(node: BenchNode, file: Path) -> float:
+    """Seconds that ``peersdb post`` takes, its start included."""
+    begin = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "peersdb",
+        "post",
+        str(file),
+        "--api",
+        node.url,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    if await process.wait():
+        raise SystemExit("peersdb post failed")
+    return time.perf_counter() - begin
 
 
 Measure = Callable[[aiohttp.ClientSession, Path, int], Awaitable[list[Result]]]

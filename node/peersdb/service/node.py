@@ -215,7 +215,7 @@ class Node:
             "storeAddress": state.address if state else None,
             "ready": not self.ready(),
             "entries": state.fingerprint.count if state else 0,
-            "heads": len(await self._log.heads()),
+            "heads": await self._log.head_count(),
             "pending": self._arrivals.pending,
             "fingerprint": self.replication.state_fingerprint.hex,
             "addrs": self.membership.addresses,

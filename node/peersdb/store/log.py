@@ -106,6 +106,15 @@ class LogStore:
         """The CIDs of the entries without a child."""
         return await self._database.read(lambda conn: [hash_of(d) for d, _ in _heads(conn)])
 
+    async def head_count(self) -> int:
+        """How many entries have no child."""
+
+        def job(conn: sqlite3.Connection) -> int:
+            (count,) = conn.execute("SELECT count(*) FROM heads").fetchone()
+            return int(count)
+
+        return await self._database.read(job)
+
     async def vector(self) -> VersionVector:
         """Per writer and epoch, the seq up to which nothing is missing here."""
         return await self._database.read(

@@ -15,7 +15,8 @@ CREATE TABLE log (
     count INTEGER NOT NULL DEFAULT 0,
     total BLOB NOT NULL,               -- sum of the entries' hashes mod 2^256, 32 bytes big-endian
     synced INTEGER NOT NULL DEFAULT 0, -- 1 once this node was in sync with another member
-    epoch INTEGER NOT NULL DEFAULT 0   -- of this node's next entries
+    epoch INTEGER NOT NULL DEFAULT 0,  -- of this node's next entries
+    wanted_to INTEGER NOT NULL DEFAULT 0 -- id of the last entry whose file a full replica wanted at a start
 );
 
 -- The entries, as signed (data) and as asked for. `digest` is the sha2-256 in the entry's CID.
@@ -63,6 +64,17 @@ CREATE TABLE pins (
     next_try INTEGER NOT NULL DEFAULT 0   -- Unix time, seconds
 ) WITHOUT ROWID;
 CREATE INDEX pins_wanted ON pins (next_try) WHERE pinned = 0;
+
+-- How many of each, kept by triggers: status asks often, and counting costs a scan.
+CREATE TABLE pin_counts (pinned INTEGER PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO pin_counts VALUES (0, 0), (1, 0);
+CREATE TRIGGER pins_inserted AFTER INSERT ON pins BEGIN
+    UPDATE pin_counts SET count = count + 1 WHERE pinned = NEW.pinned;
+END;
+CREATE TRIGGER pins_changed AFTER UPDATE OF pinned ON pins WHEN OLD.pinned <> NEW.pinned BEGIN
+    UPDATE pin_counts SET count = count + 1 WHERE pinned = NEW.pinned;
+    UPDATE pin_counts SET count = count - 1 WHERE pinned = OLD.pinned;
+END;
 
 -- This node's validation records: the original's document, and who decided it.
 CREATE TABLE validations (

@@ -55,13 +55,16 @@ class Pins:
         self._database = database
 
     async def want_all(self) -> None:
-        """Wants the files of all contributions in the log (a full replica's start)."""
-        await self._database.write(
-            lambda conn: (
-                conn.execute("INSERT OR IGNORE INTO pins (path, pinned) SELECT path, 0 FROM entries") and None
-            ),
-            durable=False,
-        )
+        """Wants the files of all contributions in the log that were not wanted at an earlier start."""
+
+        def job(conn: sqlite3.Connection) -> None:
+            conn.execute(
+                "INSERT OR IGNORE INTO pins (path, pinned) SELECT path, 0 FROM entries"
+                " WHERE id > coalesce((SELECT wanted_to FROM log), 0)"
+            )
+            conn.execute("UPDATE log SET wanted_to = coalesce((SELECT max(id) FROM entries), 0)")
+
+        await self._database.write(job, durable=False)
 
     async def due(self, now: int, limit: int) -> list[tuple[str, int]]:
         """Wanted paths whose time has come, with the attempts made, the longest waiting first."""
@@ -108,8 +111,8 @@ class Pins:
         """How many are wanted, and how many kept."""
 
         def job(conn: sqlite3.Connection) -> tuple[int, int]:
-            wanted = conn.execute("SELECT count(*) FROM pins WHERE pinned = 0").fetchone()[0]
-            return wanted, conn.execute("SELECT count(*) FROM pins WHERE pinned = 1").fetchone()[0]
+            found = dict(conn.execute("SELECT pinned, count FROM pin_counts"))
+            return found[0], found[1]
 
         return await self._database.read(job)
 

@@ -1,13 +1,15 @@
 """The smaller tables: pins, validations, members."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from store_helpers import MANIFEST, SIGNERS, append, opened
 
 from peersdb.core.identity import Signer
 from peersdb.core.records import create_record
 from peersdb.store import tables
 from peersdb.store.log import LogStore
-from peersdb.store.tables import Members, Pins, Validation, Validations, record_validation, want
+from peersdb.store.tables import Members, Pins, Validation, Validations, pin, record_validation, want
 
 
 @pytest.fixture
@@ -81,3 +83,38 @@ async def test_members_are_bounded_and_the_longest_unheard_of_go_first(repo, mon
     records = [create_record(Signer.from_seed(bytes([n]) * 32), (), n, False, "") for n in range(1, 10)]
     await Members(repo.database).keep(records)
     assert await Members(repo.database).load() == [record.data for record in reversed(records[-5:])]
+
+
+async def test_a_full_replica_looks_at_each_entry_at_one_start_only(repo):
+    store, pins = LogStore(repo.database), Pins(repo.database)
+    await store.create(MANIFEST)
+    await append(store, number=1)
+    await pins.want_all()
+    await repo.database.write(lambda conn: conn.execute("DELETE FROM pins"), durable=False)
+    later, _ = await append(store, number=2)
+    await pins.want_all()
+    assert await pins.due(0, 10) == [(later.contribution.path, 0)]
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["want", "keep", "pin", "fail"]), st.sampled_from("abc")), max_size=30
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps)
+async def test_the_counts_are_those_of_the_table(tmp_path_factory, steps):
+    with opened(tmp_path_factory.mktemp("pins") / "repo") as repo:
+        pins, database = Pins(repo.database), repo.database
+        for step, path in steps:
+            if step == "want":
+                await database.write(lambda conn, path=path: want(conn, [path]), durable=False)
+            elif step == "pin":
+                await database.write(lambda conn, path=path: pin(conn, path), durable=False)
+            elif step == "keep":
+                await pins.kept(path)
+            else:
+                await pins.failed(path, 5)
+        rows = await database.read(lambda conn: conn.execute("SELECT pinned FROM pins").fetchall())
+        kept = sum(pinned for (pinned,) in rows)
+        assert await pins.counts() == (len(rows) - kept, kept)
