@@ -24,6 +24,7 @@ from peersdb.errors import BlockMismatch, InvalidData, NotFound, PeerUnreachable
 from peersdb.net.blocks import BlockClient
 from peersdb.net.host import Host
 from peersdb.service.members import Membership
+from peersdb.service.tasks import raising_the_first
 from peersdb.store.blocks import BlockStore
 from peersdb.store.database import mapped_errors
 
@@ -92,7 +93,7 @@ class Files:
                         await self._blocks.put(small, durable=False)
                         small.clear()
 
-        async with trio.open_nursery() as nursery:
+        async with raising_the_first() as nursery:
             nursery.start_soon(store)
             async with send:
                 async for chunk in chunks:
