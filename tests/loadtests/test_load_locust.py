@@ -189,7 +189,11 @@ def test_ctrl_c_ends_a_run_of_several_processes_with_its_report(cluster, tmp_pat
             until(lambda: samples.is_file() and samples.stat().st_size > 1000, "samples arrive")
         finally:
             os.killpg(runner.pid, signal.SIGINT)  # as the terminal does: master and workers alike
-        assert runner.wait(40) == 0
+        try:
+            assert runner.wait(40) == 0
+        finally:
+            if runner.poll() is None:
+                os.killpg(runner.pid, signal.SIGKILL)
     assert summary(report)["passed"] is True
 
 
