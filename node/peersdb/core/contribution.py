@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Self
 
 from peersdb.core.cid import ipfs_path, is_hash, parse_path
@@ -114,8 +115,13 @@ def format_timestamp(ns: int) -> str:
     if not 0 <= ns <= _MAX_TIMESTAMP:
         raise InvalidData(f"{ns} ns is no time between 1970 and 2262; set the machine's clock")
     seconds, fraction = divmod(ns, _SECOND)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = _to_the_second(seconds)
     return f"{text}.{fraction:09}".rstrip("0").rstrip(".") + "Z" if fraction else text + "Z"
+
+
+@lru_cache(maxsize=8)  # most times of a busy node are of the same second
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_timestamp(text: str) -> int:

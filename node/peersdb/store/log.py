@@ -344,14 +344,14 @@ def _keep(conn: sqlite3.Connection, entries: Sequence[Entry], fingerprint: Finge
         return fingerprint
     rows: list[tuple[object, ...]] = []
     parents: set[bytes] = set()
-    writers: dict[tuple[bytes, int], int] = {}
+    writers: dict[tuple[bytes, int], list[int]] = {}
     for entry in entries:
         c = entry.contribution
         digest, key, identity = digest_of(entry.hash), bytes.fromhex(entry.key), digest_of(entry.identity)
         place = (digest, entry.clock.time, key, c.epoch, c.seq)
         rows.append((*place, c.path, c.contributor, c.creation_ts, c.name, c.size, identity, entry.data))
         parents.update(digest_of(parent) for parent in entry.next)
-        writers[key, c.epoch] = max(c.seq, writers.get((key, c.epoch), 0))
+        writers.setdefault((key, c.epoch), []).append(c.seq)
         fingerprint = fingerprint.add(entry.hash)
     conn.executemany(
         "INSERT INTO entries (digest, time, key, epoch, seq, path, contributor, created, name, size, identity, data)"
@@ -360,23 +360,26 @@ def _keep(conn: sqlite3.Connection, entries: Sequence[Entry], fingerprint: Finge
     )
     conn.executemany("DELETE FROM heads WHERE digest = ?", [(parent,) for parent in parents])
     conn.executemany("INSERT INTO heads VALUES (?, ?)", [row[:2] for row in rows if row[0] not in parents])
-    for (key, epoch), last in writers.items():
-        _advance(conn, key, epoch, last)
+    for (key, epoch), seqs in writers.items():
+        _advance(conn, key, epoch, seqs)
     conn.execute("UPDATE log SET count = ?, total = ?", (fingerprint.count, fingerprint.to_bytes()))
     return fingerprint
 
 
-def _advance(conn: sqlite3.Connection, key: bytes, epoch: int, last: int) -> None:
-    """Moves a writer's contiguous seq over what is now here."""
+def _advance(conn: sqlite3.Connection, key: bytes, epoch: int, seqs: Sequence[int]) -> None:
+    """Moves a writer's contiguous seq over what is now here, after these were inserted."""
     row = conn.execute(
         "SELECT contiguous, last FROM writers WHERE key = ? AND epoch = ?", (key, epoch)
     ).fetchone()
-    start, known_last = row or (0, 0)
-    contiguous = start
-    for (seq,) in _seqs(conn, key, epoch, start):
-        if seq > contiguous + 1:
-            break
-        contiguous = max(contiguous, seq)
+    contiguous, known_last = row or (0, 0)
+    last = max(seqs)
+    if contiguous == known_last and sorted(seqs) == list(range(contiguous + 1, last + 1)):
+        contiguous = last  # the usual case: nothing was missing before and nothing is now
+    else:
+        for (seq,) in _seqs(conn, key, epoch, contiguous):
+            if seq > contiguous + 1:
+                break
+            contiguous = max(contiguous, seq)
     conn.execute(
         "INSERT INTO writers VALUES (?, ?, ?, ?) ON CONFLICT (key, epoch)"
         " DO UPDATE SET contiguous = excluded.contiguous, last = excluded.last",
