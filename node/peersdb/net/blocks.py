@@ -19,6 +19,7 @@ from peersdb.core.wire import BLOCKS_PROTOCOL, BlockHeader, Want
 from peersdb.errors import CorruptData, InvalidMessage, PeerUnreachable
 from peersdb.net.host import Host
 from peersdb.net.stream import Stream
+from peersdb.tasks import raising_the_first
 
 log = structlog.get_logger("blocks")
 
@@ -26,6 +27,9 @@ log = structlog.get_logger("blocks")
 IDLE_TIMEOUT = 20.0
 #: Larger blocks are hashed in a worker thread.
 HASH_INLINE = 32 * 1024
+
+#: Blocks read while another is sent: one, so that disk and network overlap.
+READ_AHEAD = 1
 
 GetBlock = Callable[[CID], Awaitable[bytes | None]]
 
@@ -46,10 +50,23 @@ class BlockServer:
                 return
             if not isinstance(want, Want):
                 raise InvalidMessage(f"{type(want).__name__} came where a Want belongs")
-            for raw in want.cids:
-                data = await self._load(CID.from_bytes(raw))
-                header = BlockHeader(want.id, raw, -1 if data is None else len(data))
-                await stream.write(wire.frame(wire.encode(header)) + (data or b""))
+            async with raising_the_first() as nursery:
+                send, receive = trio.open_memory_channel[tuple[bytes, bytes | None]](READ_AHEAD)
+                nursery.start_soon(self._read_ahead, want.cids, send)
+                async with receive:
+                    async for raw, data in receive:
+                        header = BlockHeader(want.id, raw, -1 if data is None else len(data))
+                        await stream.write(wire.frame(wire.encode(header)))
+                        if data:
+                            await stream.write(data)
+
+    async def _read_ahead(
+        self, cids: Sequence[bytes], send: trio.MemorySendChannel[tuple[bytes, bytes | None]]
+    ) -> None:
+        """Reads and checks the next block while the one before is sent."""
+        async with send:
+            for raw in cids:
+                await send.send((raw, await self._load(CID.from_bytes(raw))))
 
     async def _load(self, cid: CID) -> bytes | None:
         try:

@@ -9,11 +9,11 @@ from pathlib import Path
 import structlog
 import trio
 
-from peersdb.core.cid import CID, ipfs_path, parse_path
+from peersdb.core.cid import ipfs_path, parse_path
 from peersdb.core.contribution import Contribution, check_name, format_timestamp
 from peersdb.core.entry import Entry
 from peersdb.core.identity import Signer
-from peersdb.errors import BadRequest, CorruptData, InvalidEntry, NoStore, NotFound, PeersDBError
+from peersdb.errors import BadRequest, CorruptData, InvalidEntry, NoStore, PeersDBError
 from peersdb.service.environment import Environment
 from peersdb.service.files import Added, Files
 from peersdb.service.replication import Replication
@@ -24,8 +24,8 @@ from peersdb.store.tables import Pins, Validation, pin, record_validation, want
 
 log = structlog.get_logger("contributions")
 
-#: `get` gives up when nobody has the file after so many seconds; a fetch that makes progress goes on.
-GET_TIMEOUT = 60.0
+#: `get` gives up when nothing of the file came for so many seconds; a fetch that makes progress goes on.
+GET_PATIENCE = 60.0
 #: Content up to this size (bytes) becomes blocks at once: hashing it takes less than handing it to a thread.
 POST_INLINE = 64 * 1024
 #: Larger content is handed on in pieces of this size (bytes), one chunk of the default profile.
@@ -145,13 +145,11 @@ class Contributions:
         contributor = await self._store.contributor_of(path)
         target = self._download_dir / str(root)
         try:
-            await self._fetch_in_time(root, contributor)
-            await self._files.export(root, target)
+            await self._files.get(root, contributor, target, GET_PATIENCE)
         except CorruptData as error:
             # The damaged block is removed by now: what can be had from peers is as good as new.
             log.error("a block was damaged, fetching it again", path=path, error=str(error))
-            await self._fetch_in_time(root, contributor)
-            await self._files.export(root, target)
+            await self._files.get(root, contributor, target, GET_PATIENCE)
         return path, target
 
     async def is_valid(self, text: str) -> Validation:
@@ -173,14 +171,6 @@ class Contributions:
         if self._replication.state is None:
             raise NoStore(
                 "this node has no contributions store yet: connect it to a member, or start it with -root"
-            )
-
-    async def _fetch_in_time(self, root: CID, contributor: str | None) -> None:
-        with trio.move_on_after(GET_TIMEOUT) as scope:
-            await self._files.fetch(root, contributor)
-        if scope.cancelled_caught:
-            raise NotFound(
-                f"/ipfs/{root} did not arrive within {GET_TIMEOUT:.0f} s; what came is kept, so try again"
             )
 
     # --- full replica --------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ from peersdb.errors import BlockMismatch, InvalidData, NotFound, PeerUnreachable
 from peersdb.net.blocks import BlockClient
 from peersdb.net.host import Host
 from peersdb.service.members import Membership
-from peersdb.service.tasks import raising_the_first
 from peersdb.store.blocks import BlockStore
 from peersdb.store.database import mapped_errors
+from peersdb.tasks import raising_the_first
 
 log = structlog.get_logger("files")
 
@@ -38,6 +38,11 @@ REQUESTS = 2
 MAX_SMALL = 64
 #: Fetched bytes that are stored together.
 STORE_BYTES = 4 * 1024 * 1024
+#: A file that is written is synced in steps of this size (bytes), while more of it is fetched: one sync at the end
+#: would have to wait for all of it.
+SYNC_BYTES = 32 * 1024 * 1024
+#: Blocks remembered as just checked, 32 bytes each; the others are hashed once more when they are written out.
+MAX_CHECKED = 65_536
 #: Peers asked for one file at most.
 MAX_PROVIDERS = 16
 
@@ -65,6 +70,7 @@ class Files:
         self._host, self._blocks, self._membership, self._profile = host, blocks, membership, profile
         self._fetching: dict[bytes, trio.Lock] = {}
         self._serial = count()
+        self._stored = _Signal()
 
     async def add(self, content: bytes) -> Added:
         """Makes blocks of a small file at once; see `add_stream`."""
@@ -119,12 +125,13 @@ class Files:
                     todo += [link.cid for link in read_node(cid, data).links]
         return True
 
-    async def fetch(self, root: CID, contributor: str | None) -> None:
+    async def fetch(self, root: CID, contributor: str | None, checked: set[bytes] | None = None) -> None:
         """Makes the whole file be here, from whoever has it.
 
         Args:
             root: the file.
             contributor: who is asked first, and dialled where nobody who is connected has it.
+            checked: collects the digests of the blocks that came, and so were checked just now.
 
         Raises:
             NotFound: nobody could be reached who has all of it; what came is kept.
@@ -133,17 +140,23 @@ class Files:
         try:
             async with lock:
                 if not await self.has(root):
-                    await self._fetch(root, contributor)
+                    await self._fetch(root, contributor, set() if checked is None else checked)
         finally:
             if not lock.statistics().tasks_waiting:
                 self._fetching.pop(root.digest, None)
 
-    async def _fetch(self, root: CID, contributor: str | None) -> None:
+    async def _fetch(self, root: CID, contributor: str | None, checked: set[bytes]) -> None:
         reasons = []
+
+        def stored(blocks: list[Block]) -> None:
+            if len(checked) < MAX_CHECKED:
+                checked.update(block.cid.digest for block in blocks)
+            self._stored.notify()
+
         async with aclosing(self._providers(contributor)) as providers:
             async for peer in providers:
                 try:
-                    if await _Walk(self._host, self._blocks, peer).run(root):
+                    if await _Walk(self._host, self._blocks, peer, stored).run(root):
                         return
                     reasons.append(f"{peer} has not all of it")
                 except (PeerUnreachable, BlockMismatch, InvalidData) as error:
@@ -163,27 +176,55 @@ class Files:
         if contributor and stranger and await self._membership.connect(contributor):
             yield contributor
 
-    async def export(self, root: CID, target: Path, progress: Callable[[int], None] = lambda _: None) -> int:
-        """Writes a file that is here to ``target``: first under a temporary name, whole or not at all.
+    async def get(self, root: CID, contributor: str | None, target: Path, patience: float) -> int:
+        """Fetches what is missing of a file, and writes it to ``target`` while it comes.
+
+        Args:
+            root: the file.
+            contributor: see `fetch`.
+            target: gets the file, whole or not at all.
+            patience: how long (seconds) the next block may be awaited.
 
         Returns:
             Its size in bytes.
 
         Raises:
-            NotFound: a block went missing meanwhile.
+            NotFound: nobody could be reached who has all of it, or nothing came in time; what came is kept.
+            CorruptData: a block that was here is damaged; it is removed.
             StorageError: the target cannot be written.
         """
+        coming = _Coming(self._stored, patience)
+        async with raising_the_first() as nursery:
+
+            async def fetch() -> None:
+                await self.fetch(root, contributor, coming.checked)
+                coming.finished = True
+                self._stored.notify()
+
+            nursery.start_soon(fetch)
+            return await self._export(root, target, coming)
+
+    async def _export(self, root: CID, target: Path, coming: _Coming) -> int:
+        """Writes a file: first under a temporary name."""
         # Two who ask for the same file at once write two files; the last one's rename stays.
         temporary = target.with_name(f".{target.name}.{os.getpid()}-{next(self._serial)}.part")
         size = 0
         with mapped_errors(f"writing {target}"):
             await trio.to_thread.run_sync(_prepare, target)
             try:
-                async with await trio.open_file(temporary, "wb") as out, aclosing(self.read(root)) as chunks:
+                async with (
+                    await trio.open_file(temporary, "wb") as out,
+                    aclosing(self.read(root, coming)) as chunks,
+                ):
+                    unsynced = 0
                     async for data in chunks:
                         await out.write(data)
                         size += len(data)
-                        progress(len(data))
+                        unsynced += len(data)
+                        if unsynced >= SYNC_BYTES:
+                            await out.flush()
+                            await trio.to_thread.run_sync(os.fdatasync, out.fileno())
+                            unsynced = 0
                     await out.flush()
                     await trio.to_thread.run_sync(os.fsync, out.fileno())
                 await trio.to_thread.run_sync(temporary.rename, target)
@@ -192,18 +233,64 @@ class Files:
                 raise
         return size
 
-    async def read(self, root: CID) -> AsyncGenerator[bytes, None]:
-        """The content of a file that is here, piece by piece, in order."""
+    async def read(self, root: CID, coming: _Coming | None = None) -> AsyncGenerator[bytes, None]:
+        """The content of a file, piece by piece, in order.
+
+        Args:
+            root: the file.
+            coming: says that missing blocks are on their way; without it all must be here.
+
+        Raises:
+            NotFound: a block is not here and does not come.
+            CorruptData: a block was damaged on the disk.
+        """
         todo = [root]
         while todo:
             cid = todo.pop()
-            data = await self._blocks.get(cid)
-            if data is None:
-                raise NotFound(f"block {cid} of /ipfs/{root} is not here")
+            data = await self._blocks.get(cid, check=coming is None or cid.digest not in coming.checked)
+            while data is None:
+                if coming is None or not await coming.more():
+                    raise NotFound(f"block {cid} of /ipfs/{root} is not here")
+                data = await self._blocks.get(cid)
             node = read_node(cid, data)
             if node.data:
                 yield node.data
             todo += [link.cid for link in reversed(node.links)]
+
+
+class _Signal:
+    """Wakes all who wait, each time."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def notify(self) -> None:
+        self._event.set()
+        self._event = trio.Event()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+class _Coming:
+    """Blocks that a fetch brings, for a reader who is ahead of it."""
+
+    def __init__(self, stored: _Signal, patience: float) -> None:
+        self._stored, self._patience = stored, patience
+        self._last_look = False
+        self.checked: set[bytes] = set()
+        self.finished = False
+
+    async def more(self) -> bool:
+        """Waits until something was stored; False once the fetch is over and was looked at after that."""
+        if self.finished:
+            last, self._last_look = self._last_look, True
+            return not last
+        with trio.move_on_after(self._patience) as scope:
+            await self._stored.wait()
+        if scope.cancelled_caught:
+            raise NotFound(f"nothing came for {self._patience:.0f} s; what came is kept, so try again")
+        return True
 
 
 def _prepare(target: Path) -> None:
@@ -215,7 +302,10 @@ def _prepare(target: Path) -> None:
 class _Walk:
     """One file's walk over what a peer has of it."""
 
-    def __init__(self, host: Host, blocks: BlockStore, peer: str) -> None:
+    def __init__(
+        self, host: Host, blocks: BlockStore, peer: str, stored: Callable[[list[Block]], None]
+    ) -> None:
+        self._stored = stored
         self._client = BlockClient(host, peer)
         self._blocks = blocks
         self._todo: list[CID] = []
@@ -263,6 +353,7 @@ class _Walk:
                     self._open(cid, block.data)
         # What can be fetched again needs no sync of its own.
         await self._blocks.put(batch, durable=False)
+        self._stored(batch)
 
     def _open(self, cid: CID, data: bytes) -> None:
         self._todo += [link.cid for link in reversed(read_node(cid, data).links)]
