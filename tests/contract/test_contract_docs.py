@@ -96,14 +96,21 @@ def test_a_cluster_of_your_own(shell):
 def test_nodes_by_hand(shell):
     root, peer = with_word("README.md", "-root -http -shell").splitlines()
     post, query = with_word("README.md", '"cmd":"post"').splitlines()
+    client_post, client_query = with_word("README.md", "peersdb post").splitlines()
     out = shell(
         "mkfifo typed; exec 3<>typed\n"
         f"{root} <typed & A=$!\n{WAIT.format(port=8080)}\n{peer} & B=$!\n{WAIT.format(port=8081)}\n"
-        f"{post}\nfor i in $(seq 50); do {query} | grep -q ipfs && break; sleep 0.1; done\n{query}\nkill $A $B\n"
+        f"{client_post}\nfor i in $(seq 50); do {client_query} | grep -q ipfs && break; sleep 0.1; done\n"
+        f"{client_query}\n{post}\n"
+        f"for i in $(seq 50); do {query} | grep -q '}},{{' && break; sleep 0.1; done\n{query}\nkill $A $B\n"
     )
-    assert out.startswith('"File uploaded"')
-    (row,) = json.loads(out.removeprefix('"File uploaded"'))
-    assert row["path"].startswith("/ipfs/bafk")
+    path, listed, posted = out.splitlines()
+    assert path.startswith("/ipfs/bafk")
+    assert listed.split("\t")[0] == path
+    assert listed.endswith("README.md")
+    answer, rows = posted.split("[", 1)
+    assert answer == '"File uploaded"'
+    assert [row["path"] for row in json.loads("[" + rows)] == [path, path]
 
 
 def test_debugging_with_debugpy(shell):
@@ -115,7 +122,7 @@ def test_debugging_with_debugpy(shell):
 
 
 def test_no_command_of_the_documents_is_left_out():
-    run_here = ["local up", "-root -http -shell", '"cmd":"post"', "-m debugpy"]
+    run_here = ["peersdb post", "local up", "-root -http -shell", '"cmd":"post"', "-m debugpy"]
     for name in ("README.md", "CONTRIBUTING.md"):
         for block in blocks(name):
             assert block in RUN_ELSEWHERE or any(word in block for word in run_here), (
