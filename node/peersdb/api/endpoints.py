@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from peersdb.api.bodies import Budget, answer, decoded, file_name, read_document, refusal
+from peersdb.api.bodies import DECODE_INLINE, Budget, answer, decoded, file_name, read_document, refusal
 from peersdb.api.bridge import Bridge
 from peersdb.api.commands import Commands, check_arguments, row_document
 from peersdb.api.metrics import Metrics
@@ -53,7 +54,9 @@ class Endpoints:
             return web.Response()
         if request.method != "POST":
             return refusal(405, "method_not_allowed", "commands are sent by POST", {"Allow": "POST, OPTIONS"})
-        async with self._budget.holding(request.content_length or self._settings.max_body):
+        size = self._settings.max_body if request.content_length is None else request.content_length
+        # Small bodies are bounded by the number of requests at once.
+        async with self._budget.holding(size) if size > DECODE_INLINE else nullcontext():
             return await self._run(request, await read_document(request, self._settings.max_body))
 
     async def _run(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:

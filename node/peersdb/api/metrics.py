@@ -17,6 +17,7 @@ class Metrics:
     def __init__(self) -> None:
         """A registry of its own: several nodes may live in one process."""
         self._registry = CollectorRegistry()
+        self._answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "peersdb_http_requests", "HTTP requests answered", ("what", "status"), registry=self._registry
         )
@@ -58,8 +59,13 @@ class Metrics:
             status: of the answer.
             seconds: it took.
         """
-        self._requests.labels(what, str(status)).inc()
-        self._seconds.labels(what).observe(seconds)
+        # Paths and statuses are few; looking the labels up each time would cost more than counting.
+        found = self._answers.get((what, status))
+        if found is None:
+            found = self._requests.labels(what, str(status)), self._seconds.labels(what)
+            self._answers[what, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def render(self, status: Mapping[str, Any]) -> bytes:
         """All metrics, with the gauges taken from a status of the node."""

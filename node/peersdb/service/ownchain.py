@@ -56,7 +56,7 @@ class OwnChain:
 
         Without any peer nobody can be asked: the next write tries again.
         """
-        if self._checked:
+        if self._checked or not self._agreed():
             return
         async with self._lock:
             peers = [] if self._checked else list(self._agreed())

@@ -54,7 +54,7 @@ class Database:
         """Opens (and creates or checks) the database and starts the writer thread."""
         self.path = path
         self._tasks: queue.SimpleQueue[_Task[Any] | None] = queue.SimpleQueue()
-        self._slots = trio.CapacityLimiter(MAX_QUEUE)
+        self._slots = trio.Semaphore(MAX_QUEUE)
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._reading = trio.CapacityLimiter(READERS)
         self._closed = False
@@ -90,7 +90,11 @@ class Database:
         Raises:
             PeersDBError: what the job raised, or the mapped error of SQLite.
         """
-        async with self._slots:
+        try:
+            self._slots.acquire_nowait()  # the usual case, without a turn of the scheduler
+        except trio.WouldBlock:
+            await self._slots.acquire()
+        try:
             if self._closed:
                 raise ShuttingDown("the node is stopping: the database is closed")
             task = _Task(job, durable, trio.lowlevel.current_trio_token())
@@ -99,6 +103,8 @@ class Database:
             # never leaves the data in a state that nobody knows.
             with trio.CancelScope(shield=True):
                 await task.done.wait()
+        finally:
+            self._slots.release()
         if task.error is not None:
             raise task.error
         result: T = task.result
