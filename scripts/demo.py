@@ -388,7 +388,8 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def main(given: Sequence[str] | None = None) -> int:
     """Run the demo. Returns 0 if all of it worked, 1 if not, 130 if it was interrupted."""
     options = arguments(given)
-    console = Console(highlight=False)
+    # In a log, 80 columns would break the tables' words.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     demo = Demo(options, console)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     code = 1
