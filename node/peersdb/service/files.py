@@ -36,8 +36,6 @@ REQUEST_BLOCKS = 4
 REQUESTS = 2
 #: Small blocks kept in memory for the entry's transaction at most, 16 KiB each.
 MAX_SMALL = 64
-#: Fetched bytes that are stored together.
-STORE_BYTES = 4 * 1024 * 1024
 #: A file that is written is synced in steps of this size (bytes), while more of it is fetched: one sync at the end
 #: would have to wait for all of it.
 SYNC_BYTES = 32 * 1024 * 1024
