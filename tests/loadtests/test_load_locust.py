@@ -52,12 +52,20 @@ def named(nodes):
     return ",".join(node.url for node in nodes)
 
 
+@pytest.fixture(autouse=True)
+def own_newcomers(tmp_path, monkeypatch):
+    """Newcomers of this test live under its own folder: others may run at the same time."""
+    place = tmp_path / "newcomers"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+
+
 def newcomers():
-    """Processes of newcomers that are still there."""
+    """Processes of this test's newcomers that are still there."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or ())
-        if "peersdb-newcomer-" in line:
+        if f"{os.environ['TMPDIR']}/peersdb-newcomer-" in line:
             found.append(process)
     return found
 
