@@ -335,8 +335,8 @@ def _take_back(
 
 def _stay(state: StateDir, console: Console) -> None:
     """Wait until interrupted or until the supervisor is gone, then end the cluster."""
-    console.print("running; Ctrl-C ends it")
     try:
+        console.print("running; Ctrl-C ends it")  # in here: it may come as soon as this is read
         while state.supervisor() is not None:
             time.sleep(0.2)
         console.print("the supervisor ended")
