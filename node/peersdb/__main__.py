@@ -41,6 +41,7 @@ def _node() -> None:
     import trio  # noqa: PLC0415 - see _client
 
     from peersdb.settings import HelpRequested, from_process  # noqa: PLC0415
+    from peersdb.tasks import first_of  # noqa: PLC0415
 
     try:
         settings = from_process()
@@ -53,7 +54,7 @@ def _node() -> None:
     try:
         trio.run(_run, settings)
     except* PeersDBError as group:
-        first = _first(group)
+        first = first_of(group)
         _fail(first, 2 if isinstance(first, SettingsError) else 1)
 
 
@@ -117,12 +118,6 @@ def _configure_logs(settings: Settings) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _fail(error: BaseException, status: int) -> NoReturn:

@@ -25,10 +25,11 @@ async def raising_the_first() -> AsyncIterator[trio.Nursery]:
         expected = group.subgroup(PeersDBError)
         if unexpected is not None or expected is None:
             raise
-        raise _first(expected) from None
+        raise first_of(expected) from None
 
 
-def _first(error: BaseException) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
+    """The first error that a group holds, however deep; an error that is no group as it is."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -24,21 +24,13 @@ pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_SECONDS = 100
+HEADLESS = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--only-summary"]
 
 
 def locust(*arguments, **env):
     """Run locust headless to its end."""
-    command = [
-        sys.executable,
-        "-m",
-        "locust",
-        "-f",
-        "loadtests/locustfile.py",
-        "--headless",
-        "--only-summary",
-    ]
     return subprocess.run(
-        [*command, *map(str, arguments)],
+        [*HEADLESS, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=RUN_SECONDS,
@@ -174,15 +166,18 @@ def test_a_runner_that_is_killed_leaves_no_newcomer(cluster):
 def test_ctrl_c_ends_a_run_of_several_processes_with_its_report(cluster, tmp_path):
     report, port = tmp_path / "report", free_port()
     command = [
-        sys.executable,
-        "-m",
-        "locust",
-        "-f",
-        "loadtests/locustfile.py",
-        "--headless",
-        "--only-summary",
+        *HEADLESS,
+        "-u",
+        "4",
+        "-r",
+        "4",
+        "--newcomers",
+        "0",
+        "--processes",
+        "2",
+        "--report",
+        str(report),
     ]
-    command += ["-u", "4", "-r", "4", "--newcomers", "0", "--processes", "2", "--report", str(report)]
     command += ["--nodes", named(cluster), "--master-bind-port", str(port), "--master-port", str(port)]
     with subprocess.Popen(
         command,

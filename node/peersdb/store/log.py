@@ -18,7 +18,7 @@ from peersdb.core.clock import Clock
 from peersdb.core.contribution import Contribution
 from peersdb.core.entry import MAX_NEXT, Entry, add_payload, create_entry
 from peersdb.core.identity import Identity, Signer
-from peersdb.core.log import JoinPlan, plan_join
+from peersdb.core.log import JoinPlan, next_clock, plan_join
 from peersdb.core.manifest import Manifest
 from peersdb.core.reconcile import EMPTY, Fingerprint, VersionVector
 from peersdb.errors import NoStore
@@ -242,7 +242,7 @@ class LogStore:
                     "this node has no contributions store yet: connect it to a member, or start it with -root"
                 )
             heads = _heads(conn)[:MAX_NEXT]
-            clock = Clock(signer.key_hex, max((time for _, time in heads), default=0) + 1)
+            clock = next_clock(signer.key_hex, (Clock(signer.key_hex, time) for _, time in heads))
             epoch, seq, previous = _own_next(conn, signer.public_key)
             entry = create_entry(
                 signer,
