@@ -107,6 +107,8 @@ class Endpoints:
         sharing = asyncio.ensure_future(
             self._bridge.call(self._node.contributions.post_stream, pipe.chunks(), name)
         )
+        # A node that refuses reads no further: the pump would wait for room for ever.
+        sharing.add_done_callback(lambda _: pipe.abandon())
         try:
             await self._pump(request, pipe, sharing)
         except BaseException as error:

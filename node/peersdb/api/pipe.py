@@ -23,11 +23,20 @@ class BytePipe:
         # Unbounded by itself: `feed` waits for room before it sends.
         self._send, self._receive = trio.open_memory_channel[bytes](math.inf)
         self._error: Exception | None = None
+        self._abandoned = False
 
     async def feed(self, data: bytes) -> None:
-        """Hands over one piece; waits while `PIECES` are on the way."""
+        """Hands over one piece; waits while `PIECES` are on the way and somebody reads them."""
         await self._room.acquire()
+        if self._abandoned:
+            self._room.release()  # for whoever else waits
+            return
         self._soon(lambda: self._send.send_nowait(data))
+
+    def abandon(self) -> None:
+        """Nobody reads any more, or ever did: what is fed from now on is dropped, and nobody waits for room."""
+        self._abandoned = True
+        self._room.release()
 
     def end(self, error: Exception | None = None) -> None:
         """No more comes: it was all, or ``error`` is why not (raised to the reader)."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 import trio
 import trio.lowlevel
 
 from peersdb.api.bridge import Bridge, asyncio_thread
+from peersdb.api.pipe import PIECES
 from peersdb.errors import BadRequest, ShuttingDown, StorageError
 
 #: None of these takes longer than milliseconds; a hang fails here.
@@ -127,6 +128,26 @@ async def test_calls_that_run_when_their_nursery_ends_are_told_so() -> None:
                 calls.cancel_scope.cancel()
     assert [type(outcome) for outcome in outcomes] == [ShuttingDown, ShuttingDown]
     assert not peersdb_threads()
+
+
+@pytest.mark.parametrize("read", [0, 1])
+async def test_feeding_ends_once_the_reader_gave_up(read: int) -> None:
+    async def refuse_after(chunks: AsyncGenerator[bytes, None]) -> None:
+        for _ in range(read):
+            await anext(chunks)
+        await refuse()
+
+    async def use(bridge: Bridge) -> None:
+        pipe = bridge.pipe()
+        reading = asyncio.ensure_future(bridge.call(refuse_after, pipe.chunks()))
+        reading.add_done_callback(lambda _: pipe.abandon())
+        # All of them before the refusal can be known: most wait for room that no reader will make.
+        await asyncio.gather(*(pipe.feed(b"piece") for _ in range(4 * PIECES)))
+        pipe.end()
+        with pytest.raises(BadRequest):
+            await reading
+
+    await across(use)
 
 
 def test_a_call_after_the_node_has_stopped_is_told_so() -> None:
