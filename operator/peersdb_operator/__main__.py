@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from peersdb_operator import cluster as manifests
+from peersdb_operator import names
 from peersdb_operator.errors import ManifestError, OperatorError, UsageError
 
 _EXAMPLES = """\
@@ -88,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.add_argument(
         "--store", metavar="ADDRESS", help="address of the contributions store, if it exists already"
+    )
+    build.add_argument(
+        "--operator-namespace",
+        default=names.OPERATOR_NAMESPACE,
+        metavar="NAMESPACE",
+        help=f"where the operator runs, for the NetworkPolicy (default: {names.OPERATOR_NAMESPACE})",
     )
     build.set_defaults(run=_build)
 
@@ -205,7 +212,8 @@ def _check(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     from peersdb_operator import builders  # noqa: PLC0415 - each command imports what it uses: starting is most of its time
 
-    objects = builders.build(manifests.read(options.filename), options.store)
+    facts = builders.Facts(options.store, options.operator_namespace)
+    objects = builders.build(manifests.read(options.filename), facts)
     if options.output == "json":
         json.dump({"apiVersion": "v1", "kind": "List", "items": objects}, sys.stdout, indent=2)
         sys.stdout.write("\n")

@@ -1,21 +1,25 @@
 """The Kubernetes objects that a cluster means: a pure function to plain dicts, ready for server-side apply.
 
 A StatefulSet, a headless Service and a PodDisruptionBudget for the root and for each region; a client
-Service, a ServiceAccount and, once the store's address is known, a ConfigMap for all. Nothing here depends on
-the order of
-events: the pod templates change with the manifest only, so the store's address reaches pods by an optional
-    reference.
+Service, a ServiceAccount, a NetworkPolicy and, once the store's address is known, a ConfigMap for all. Nothing
+here depends on the order of events: the pod templates change with the manifest only (and with the swarm key), so
+the store's address reaches pods by an optional reference.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from peersdb_operator import names
+from peersdb_operator import names, policies
 from peersdb_operator.cluster import Cluster, Group
 from peersdb_operator.members import node_arguments
 
 Object = dict[str, Any]
+
+VERSION = 1
+"""Of what is built: a change that alters pods of a manifest that did not change gets a new number, and clusters made by
+an older one keep it until their spec changes, so that an upgrade of the operator rolls no pod."""
 
 DATA_DIR = "/data"
 REPO_DIR = f"{DATA_DIR}/repo"
@@ -29,21 +33,43 @@ GRACE_SECONDS = 30
 """A node stops within 5 s of SIGTERM; the rest is for a slow disk."""
 
 
-def build(cluster: Cluster, store_address: str | None = None) -> list[Object]:
-    """Build all objects, those that others need first.
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known beside the manifest.
 
-    Args:
-        cluster: the manifest.
+    Attributes:
         store_address: the contributions store's address, once a root has told it.
+        operator_namespace: where the operator runs, which the NetworkPolicy lets in.
+        swarm_key_hash: of the private network's key, if there is one.
     """
+
+    store_address: str | None = None
+    operator_namespace: str = names.OPERATOR_NAMESPACE
+    swarm_key_hash: str = ""
+
+
+NOTHING_KNOWN = Facts()
+
+
+def build(cluster: Cluster, facts: Facts = NOTHING_KNOWN) -> list[Object]:
+    """Build all objects, those that others need first."""
     objects = [service_account(cluster), client_service(cluster)]
-    if store_address:
-        objects.append(config_map(cluster, store_address))
+    if cluster.access.enabled:
+        objects.append(
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": _metadata(cluster, names.cluster_object(cluster), names.cluster_labels(cluster)),
+                "spec": policies.network_policy(cluster, facts.operator_namespace),
+            }
+        )
+    if facts.store_address:
+        objects.append(config_map(cluster, facts.store_address))
     for group in cluster.groups:
         objects += [
             headless_service(cluster, group),
             disruption_budget(cluster, group),
-            stateful_set(cluster, group),
+            stateful_set(cluster, group, facts),
         ]
     return objects
 
@@ -87,6 +113,7 @@ def client_service(cluster: Cluster) -> Object:
         "kind": "Service",
         "metadata": _metadata(cluster, names.cluster_object(cluster), names.cluster_labels(cluster)),
         "spec": {
+            **_families(cluster),
             "type": "ClusterIP",
             "selector": names.cluster_selector(cluster),
             "trafficDistribution": "PreferClose",
@@ -106,6 +133,7 @@ def headless_service(cluster: Cluster, group: Group) -> Object:
             cluster, names.group_object(cluster, group), names.group_labels(cluster, group)
         ),
         "spec": {
+            **_families(cluster),
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": names.group_selector(cluster, group),
@@ -129,15 +157,19 @@ def disruption_budget(cluster: Cluster, group: Group) -> Object:
     }
 
 
-def stateful_set(cluster: Cluster, group: Group) -> Object:
+def stateful_set(cluster: Cluster, group: Group, facts: Facts = NOTHING_KNOWN) -> Object:
     """Build a group's StatefulSet: stable names and volumes, all pods at once."""
+    template: Object = {"labels": names.group_labels(cluster, group)}
+    if facts.swarm_key_hash:
+        # A new key is a new template: a pod that still has the old one would be alone.
+        template["annotations"] = {names.SWARM_KEY_ANNOTATION: facts.swarm_key_hash}
     spec: Object = {
         "replicas": group.replicas,
         "serviceName": names.group_object(cluster, group),
         "podManagementPolicy": "Parallel",
         "selector": {"matchLabels": names.group_selector(cluster, group)},
         "template": {
-            "metadata": {"labels": names.group_labels(cluster, group)},
+            "metadata": template,
             "spec": _pod_spec(cluster, group),
         },
     }
@@ -182,11 +214,13 @@ def _pod_spec(cluster: Cluster, group: Group) -> Object:
         ],
         "containers": [_container(cluster, group)],
     }
+    if group.affinity:
+        spec["affinity"] = dict(group.affinity)
     if group.tolerations:
         spec["tolerations"] = [dict(toleration) for toleration in group.tolerations]
     if cluster.image.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in cluster.image.pull_secrets]
-    spec["volumes"] = [{"name": "tmp", "emptyDir": {}}]
+    spec["volumes"] = [{"name": "tmp", "emptyDir": {}}, *policies.secret_volumes(cluster)]
     if group.storage.ephemeral:
         spec["volumes"].append({"name": names.VOLUME, "emptyDir": {"sizeLimit": group.storage.size}})
     return spec
@@ -209,6 +243,7 @@ def _container(cluster: Cluster, group: Group) -> Object:
                 bootstrap=bootstrap_addresses(cluster, group),
                 announce=f"/dns/{names.any_pod_host(cluster, group)}/tcp/{cluster.libp2p_port}",
             )
+            + policies.secret_arguments(cluster)
         ),
         "env": [
             {"name": names.POD_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -239,7 +274,11 @@ def _container(cluster: Cluster, group: Group) -> Object:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": names.VOLUME, "mountPath": DATA_DIR}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the container's own
+        "volumeMounts": [
+            {"name": names.VOLUME, "mountPath": DATA_DIR},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the container's own
+            *policies.secret_mounts(cluster),
+        ],
     }
 
 
@@ -261,6 +300,10 @@ def _probe(path: str, *, period: int, failures: int) -> Object:
         "failureThreshold": failures,
         "timeoutSeconds": 2,
     }
+
+
+def _families(cluster: Cluster) -> Object:
+    return {} if cluster.ip_family_policy is None else {"ipFamilyPolicy": cluster.ip_family_policy}
 
 
 def _service_port(name: str, port: int) -> Object:

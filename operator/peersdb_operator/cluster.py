@@ -70,6 +70,34 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Who may reach the nodes besides the members and the operator.
+
+    Attributes:
+        enabled: whether a NetworkPolicy says so.
+        http_from: peers of a NetworkPolicy; None means all pods of the namespace.
+        p2p_from: likewise for libp2p; None means nobody.
+    """
+
+    enabled: bool
+    http_from: tuple[Mapping[str, Any], ...] | None
+    p2p_from: tuple[Mapping[str, Any], ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """A Secret of the cluster's namespace.
+
+    Attributes:
+        name: its name.
+        generate: whether the operator makes it where it is missing.
+    """
+
+    name: str
+    generate: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Members that are alike: the roots, or the peers of one region.
 
@@ -78,6 +106,8 @@ class Group:
         region: where they run.
         is_root: whether newcomers bootstrap from them.
         replicas: how many.
+        affinity: of the pods, as in a pod's spec.
+        paused: whether changes of it wait.
         resources: requests and limits by resource as the manifest has them; empty means the builder's
             default.
     """
@@ -88,8 +118,10 @@ class Group:
     replicas: int
     node_selector: Mapping[str, str]
     tolerations: tuple[Mapping[str, Any], ...]
+    affinity: Mapping[str, Any]
     storage: Storage
     resources: Mapping[str, Mapping[str, Any]]
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +131,7 @@ class Cluster:
     Attributes:
         namespace: the manifest's, or None where the tool that applies it decides.
         labels: the manifest's own labels.
+        force_scale_down: whether members may be taken away without a proof that others hold what they hold.
         manifest: the whole object after defaulting.
         written: the whole object as it was written.
     """
@@ -114,6 +147,12 @@ class Cluster:
     benchmark: bool
     libp2p_port: int
     http_port: int
+    ip_family_policy: str | None
+    access: Access
+    api_token: SecretRef | None
+    swarm_key: SecretRef | None
+    force_scale_down: bool
+    deletion_protection: bool
     paused: bool
     manifest: Mapping[str, Any]
     written: Mapping[str, Any]
@@ -185,6 +224,7 @@ def from_object(value: Mapping[str, Any]) -> Cluster:
     filled = with_defaults(value)
     spec, metadata = filled["spec"], filled["metadata"]
     image, network, retention = spec["image"], spec["network"], spec["storage"]["retentionPolicy"]
+    policy, security = network["networkPolicy"], spec.get("security", {})
     return Cluster(
         name=metadata["name"],
         namespace=metadata.get("namespace"),
@@ -205,6 +245,12 @@ def from_object(value: Mapping[str, Any]) -> Cluster:
         benchmark=spec["benchmark"]["enabled"],
         libp2p_port=int(network["libp2pPort"]),
         http_port=int(network["httpPort"]),
+        ip_family_policy=network.get("ipFamilyPolicy"),
+        access=Access(policy["enabled"], _peers(policy, "httpFrom"), _peers(policy, "p2pFrom")),
+        api_token=_secret(security, "apiTokenSecretRef"),
+        swarm_key=_secret(security, "swarmKeySecretRef"),
+        force_scale_down=spec.get("scaleDown", {}).get("policy") == "Force",
+        deletion_protection=spec["deletionProtection"],
         paused=spec["paused"],
         manifest=filled,
         written=value,
@@ -233,9 +279,20 @@ def _group(
         replicas=int(group["replicas"]),
         node_selector=group.get("nodeSelector", {}),
         tolerations=tuple(group.get("tolerations", ())),
+        affinity=group.get("affinity", {}),
         storage=Storage(storage["size"], storage.get("storageClassName"), storage["ephemeral"]),
         resources={key: amounts for key, amounts in group.get("resources", {}).items() if amounts},
+        paused=group.get("paused", False),
     )
+
+
+def _peers(policy: Mapping[str, Any], field: str) -> tuple[Mapping[str, Any], ...] | None:
+    return tuple(policy[field]) if field in policy else None
+
+
+def _secret(security: Mapping[str, Any], field: str) -> SecretRef | None:
+    reference = security.get(field)
+    return None if reference is None else SecretRef(reference["name"], reference["generate"])
 
 
 def _kind_faults(value: Mapping[str, Any]) -> Iterator[Fault]:

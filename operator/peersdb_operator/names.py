@@ -26,6 +26,23 @@ POD_VARIABLE = "POD_NAME"
 
 CONTAINER = "peersdb"
 VOLUME = "data"
+API_TOKEN_VOLUME = "api-token"  # noqa: S105 - a name
+API_TOKEN_KEY = "token"  # noqa: S105 - a name
+SWARM_KEY_VOLUME = "swarm-key"
+SWARM_KEY_KEY = "swarm.key"
+
+SWARM_KEY_ANNOTATION = "peersdb.io/swarm-key"
+"""Of pods: a hash of the swarm key they were started with."""
+REPLICAS_ANNOTATION = "peersdb.io/replicas"
+"""Of StatefulSets: the replicas that the operator decided on, which tells a hand's change from a lowered spec."""
+ROTATE_API_TOKEN_ANNOTATION = "peersdb.io/rotate-api-token"  # noqa: S105 - a name
+ROTATE_SWARM_KEY_ANNOTATION = "peersdb.io/rotate-swarm-key"
+"""Of a PeersDBCluster: a new value asks for a new secret; of the Secret: the value it was made for."""
+
+OPERATOR_NAMESPACE = "peersdb-system"
+"""Where deploy/ installs the operator."""
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+
 HTTP_PORT = "http"
 P2P_PORT = "p2p"
 

@@ -100,7 +100,18 @@ def _root_keeps(field: str) -> Callable[[Any, Any], bool]:
     return holds
 
 
+def _peers_are_one_thing(field: str) -> Callable[[Any], bool]:
+    def holds(value: Any) -> bool:
+        peers = value["spec"]["network"]["networkPolicy"].get(field, [])
+        return all(
+            ("ipBlock" in peer) != ("namespaceSelector" in peer or "podSelector" in peer) for peer in peers
+        )
+
+    return holds
+
+
 _REGIONS: Path = ("spec", "regions")
+_POLICY: Path = ("spec", "network", "networkPolicy")
 _ROOT: Path = ("spec", "root")
 
 RULES: Sequence[Rule] = (
@@ -133,6 +144,19 @@ RULES: Sequence[Rule] = (
         "libp2pPort and httpPort must differ",
         (("spec", "network"),),
         lambda o: o["spec"]["network"]["libp2pPort"] != o["spec"]["network"]["httpPort"],
+    ),
+    # self.httpFrom.all(p, has(p.ipBlock) != (has(p.namespaceSelector) || has(p.podSelector)))
+    Rule(
+        (*_POLICY, "httpFrom"),
+        "each of httpFrom has either ipBlock or selectors",
+        (_POLICY,),
+        _peers_are_one_thing("httpFrom"),
+    ),
+    Rule(
+        (*_POLICY, "p2pFrom"),
+        "each of p2pFrom has either ipBlock or selectors",
+        (_POLICY,),
+        _peers_are_one_thing("p2pFrom"),
     ),
 )
 

@@ -32,7 +32,14 @@ _IGNORED: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "nodeSelector": lambda spec: _any_group_has(spec, "nodeSelector"),
     "tolerations": lambda spec: _any_group_has(spec, "tolerations"),
     "storage of groups": lambda spec: _any_group_has(spec, "storage"),
+    "affinity": lambda spec: _any_group_has(spec, "affinity"),
     "resources": lambda spec: _any_group_has(spec, "resources"),
+    "paused of regions": lambda spec: _any_group_has(spec, "paused"),
+    "spec.network.networkPolicy": lambda spec: "networkPolicy" in spec.get("network", {}),
+    "spec.network.ipFamilyPolicy": lambda spec: "ipFamilyPolicy" in spec.get("network", {}),
+    "spec.security": lambda spec: "security" in spec,
+    "spec.scaleDown": lambda spec: "scaleDown" in spec,
+    "spec.deletionProtection": lambda spec: "deletionProtection" in spec,
 }
 """What a manifest may say that means nothing on one machine: how to name it, and whether a spec says it."""
 
