@@ -21,6 +21,7 @@ _EXAMPLES = """\
 examples:
   peersdb-operator check -f deploy/samples/quickstart.yaml    every fault of a manifest, with its place
   peersdb-operator build -f cluster.yaml | kubectl apply -f - the Kubernetes objects it means
+  peersdb-operator run                                        look after all clusters of a Kubernetes cluster
   peersdb-operator local up -f cluster.yaml                   the same cluster as processes of this machine
   peersdb-operator local status                               its members, their addresses and how they stand
   peersdb-operator local scale eu=3                           three peers in region eu until the next `up`
@@ -105,6 +106,40 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", choices=["yaml", "markdown"], default="yaml", help="format (default: yaml)"
     )
     crd.set_defaults(run=_crd)
+
+    run = commands.add_parser(
+        "run",
+        help="look after the clusters of a Kubernetes cluster (KUBECONFIG, or the pod's own)",
+        description="Look after all PeersDBClusters: what deploy/ starts in a pod, or a developer at a terminal.",
+    )
+    run.add_argument(
+        "-n",
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAMESPACE",
+        help="look after this namespace only; may be given several times (default: all)",
+    )
+    run.add_argument(
+        "--health",
+        default="http://0.0.0.0:8080/healthz",
+        metavar="URL",
+        help="where the health endpoint listens (default: http://0.0.0.0:8080/healthz)",
+    )
+    run.add_argument(
+        "--metrics",
+        type=_host_port,
+        default=("0.0.0.0", 8081),
+        metavar="HOST:PORT",
+        help="where metrics for Prometheus are served (default: 0.0.0.0:8081)",
+    )
+    run.add_argument(
+        "--no-election",
+        action="store_true",
+        help="do not stand for election: this must be the only operator",
+    )
+    run.add_argument("-v", "--verbose", action="store_true", help="log in detail")
+    run.set_defaults(run=_run)
 
     local = commands.add_parser("local", help="run a manifest as processes of this machine")
     _local_commands(local.add_subparsers(metavar="COMMAND", required=True))
@@ -191,6 +226,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _host_port(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not (separator and host and port.isdigit() and int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8081")
+    return host.strip("[]"), int(port)
+
+
 def _region_count(text: str) -> tuple[str, int]:
     region, separator, count = text.partition("=")
     if not (separator and region and count.isdigit()):
@@ -219,6 +261,19 @@ def _build(options: argparse.Namespace) -> int:
         sys.stdout.write("\n")
     else:
         _dump_yaml(objects)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from peersdb_operator.kube import run  # noqa: PLC0415
+
+    run.run(
+        tuple(options.namespace),
+        health=options.health,
+        metrics=options.metrics,
+        elect=not options.no_election,
+        verbose=options.verbose,
+    )
     return 0
 
 

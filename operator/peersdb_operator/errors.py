@@ -6,6 +6,12 @@ Every error that a user can meet has a class here, with the exit code of the com
     OperatorError                                                   1
     ├── ManifestError         the manifest; holds every fault         1
     ├── UsageError            an argument of the command              2
+    ├── KubeError             the API server                          1
+    │   ├── NotFound          the object does not exist
+    │   ├── Conflict          somebody else changed or made it
+    │   ├── Gone              a watch or a list has to begin anew
+    │   ├── Refused           the request itself is not accepted: trying again changes nothing
+    │   └── Unavailable       it does not answer, or asks to come back later
     └── LocalError            running the cluster on this machine     1
         ├── NoCluster         nothing was ever started in this directory
         ├── Busy              another command is at work on it
@@ -70,6 +76,40 @@ class UsageError(OperatorError):
     """An argument of the command is wrong."""
 
     exit_code = 2
+
+
+class KubeError(OperatorError):
+    """The API server did not do what was asked.
+
+    Attributes:
+        status: its HTTP status; 0 where it did not answer.
+        retry_after: seconds that it asks to wait; 0 where it says nothing.
+    """
+
+    def __init__(self, message: str, status: int = 0, retry_after: float = 0.0) -> None:
+        """Keep what a caller may decide by."""
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
+
+
+class NotFound(KubeError):
+    """The object does not exist."""
+
+
+class Conflict(KubeError):
+    """Somebody else changed it, or made it first."""
+
+
+class Gone(KubeError):
+    """A watch or a list has to begin anew."""
+
+
+class Refused(KubeError):
+    """The request itself is not accepted: trying again changes nothing."""
+
+
+class Unavailable(KubeError):
+    """The API server does not answer, or asks to come back later."""
 
 
 class LocalError(OperatorError):

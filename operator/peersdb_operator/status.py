@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from peersdb_operator.cluster import Cluster
+
+Condition = tuple[str, str, str]
+"""Status, reason and message."""
 
 MAX_NAMED = 3
 """How many members a message names before it counts the rest."""
@@ -44,6 +48,7 @@ def status(
     store_address: str | None,
     previous: dict[str, Any],
     now: float,
+    more: Mapping[str, Condition] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Make the status.
 
@@ -54,9 +59,10 @@ def status(
         store_address: the contributions store's address, if known.
         previous: the status before, for the times of transitions; may be empty.
         now: seconds since the epoch.
+        more: conditions that the backend adds: status, reason and message by type.
     """
     ready = [observation for observation in observations if observation.ready]
-    conditions = _conditions(cluster, observations)
+    conditions = {**_conditions(cluster, observations), **more}
     before = {condition["type"]: condition for condition in previous.get("conditions", [])}
     regions = [_region(group.name, observations) for group in cluster.regions]
     result: dict[str, Any] = {
@@ -103,16 +109,13 @@ def _region(name: str, observations: Sequence[Observation]) -> dict[str, Any]:
     }
 
 
-_Condition = tuple[str, str, str]
-
-
-def _conditions(cluster: Cluster, observations: Sequence[Observation]) -> dict[str, _Condition]:
+def _conditions(cluster: Cluster, observations: Sequence[Observation]) -> dict[str, Condition]:
     unready = [observation for observation in observations if not observation.ready]
     moving = [observation for observation in observations if observation.moving]
     roots = [observation for observation in observations if observation.is_root]
     ready_roots = [root for root in roots if root.ready]
     total = len(observations)
-    conditions: dict[str, _Condition] = {}
+    conditions: dict[str, Condition] = {}
     if not observations:
         conditions["Ready"] = ("False", "NothingRuns", "the manifest was paused before anything was started")
     elif unready:
@@ -153,9 +156,11 @@ def _listing(observations: Sequence[Observation]) -> str:
     return "; ".join(parts)
 
 
-def _phase(conditions: dict[str, _Condition]) -> str:
+def _phase(conditions: dict[str, Condition]) -> str:
     if conditions["Paused"][0] == "True":
         return "Paused"
+    if conditions.get("Degraded", ("False",))[0] == "True":
+        return "Degraded"
     if conditions["Ready"][0] == "True":
         return "Progressing" if conditions["Progressing"][0] == "True" else "Ready"
     return "Progressing" if conditions["Progressing"][0] == "True" else "Degraded"

@@ -1,0 +1,166 @@
+"""What the watches have told: objects by cluster, kept as small as they can be.
+
+An object is kept as JSON text without what nobody reads: as a dict it would take five times as much, and most objects
+are looked at once in ten minutes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+
+from peersdb_operator import names
+from peersdb_operator.kube.drift import FOREIGN_FIELDS, foreign_fields
+from peersdb_operator.kube.kinds import NODE, POD, Kind, Object, name_of
+
+Key = tuple[str, str]
+"""Namespace and name of a cluster."""
+_Place = tuple[str, str]  # namespace ("" for what lies in none) and name of an object
+
+
+class Cache:
+    """The objects of some kinds.
+
+    Attributes:
+        on_change: called with the cluster's key when one of its objects changed.
+    """
+
+    def __init__(self, kinds: tuple[Kind, ...]) -> None:
+        """Begins empty."""
+        self._objects: dict[Kind, dict[_Place, bytes]] = {kind: {} for kind in kinds}
+        self._places: dict[Kind, dict[Key, set[_Place]]] = {kind: defaultdict(set) for kind in kinds}
+        self.on_change: Callable[[Key], None] = lambda _key: None
+
+    def put(self, kind: Kind, obj: Object) -> None:
+        """Take in an object, unless what is known is newer."""
+        place = _place(obj)
+        before = self._objects[kind].get(place)
+        if before is not None and _version(json.loads(before)) > _version(obj):
+            return
+        text = json.dumps(reduced(kind, obj), separators=(",", ":")).encode()
+        if text == before:
+            return
+        self._objects[kind][place] = text
+        key = cluster_of(obj)
+        self._places[kind][key].add(place)
+        if before is None or not _same_but_version(before, text):
+            self.on_change(key)
+
+    def drop(self, kind: Kind, obj: Object) -> None:
+        """Forget an object that was deleted."""
+        self._drop(kind, _place(obj), cluster_of(obj))
+
+    def retain(self, kind: Kind, places: set[_Place]) -> None:
+        """Forget what a whole list no longer has: deleted while nobody watched."""
+        for place in self._objects[kind].keys() - places:
+            self._drop(kind, place, cluster_of(json.loads(self._objects[kind][place])))
+
+    def of_cluster(self, kind: Kind, key: Key) -> list[Object]:
+        """Give all objects of a kind that belong to a cluster by their label, in the order of names."""
+        known = self._objects[kind]
+        return [json.loads(known[place]) for place in sorted(self._places[kind].get(key, ()))]
+
+    def every(self, kind: Kind) -> Iterator[Object]:
+        """Give all objects of a kind."""
+        for text in list(self._objects[kind].values()):
+            yield json.loads(text)
+
+    def _drop(self, kind: Kind, place: _Place, key: Key) -> None:
+        if self._objects[kind].pop(place, None) is None:
+            return
+        places = self._places[kind]
+        places[key].discard(place)
+        if not places[key]:
+            del places[key]
+        self.on_change(key)
+
+
+def reduced(kind: Kind, obj: Object) -> Object:
+    """Give what is read of an object."""
+    metadata = obj["metadata"]
+    kept = {
+        field: metadata[field]
+        for field in (
+            "name", "namespace", "uid", "resourceVersion", "generation", "labels", "annotations",
+            "ownerReferences", "deletionTimestamp", "creationTimestamp", "finalizers",
+        )
+        if field in metadata
+    }  # fmt: skip
+    if kind is POD:
+        return {"metadata": kept, "spec": _of_pod(obj.get("spec", {})), "status": _status_of_pod(obj)}
+    if kind is NODE:
+        return {
+            "metadata": {"name": kept["name"], "labels": kept.get("labels", {})},
+            "spec": {"unschedulable": obj.get("spec", {}).get("unschedulable", False)},
+            "status": {"ready": _condition(obj, "Ready")},
+        }
+    foreign = foreign_fields(metadata.get("managedFields", ()))
+    if foreign:
+        kept[FOREIGN_FIELDS] = foreign
+    return {**{field: value for field, value in obj.items() if field != "metadata"}, "metadata": kept}
+
+
+def cluster_of(obj: Object) -> Key:
+    """Give the key of the cluster that an object says it belongs to."""
+    metadata = obj["metadata"]
+    return metadata.get("namespace", ""), (metadata.get("labels") or {}).get(names.INSTANCE_LABEL, "")
+
+
+def _place(obj: Object) -> _Place:
+    return obj["metadata"].get("namespace", ""), name_of(obj)
+
+
+def _version(obj: Object) -> int:
+    # The API promises no order, etcd's revisions have one, and every API server there is shows them.
+    version = obj["metadata"].get("resourceVersion", "")
+    return int(version) if version.isdigit() else 0
+
+
+def _same_but_version(one: bytes, other: bytes) -> bool:
+    """Tell whether nothing changed that is kept, as with a pod's heartbeat."""
+    first, second = json.loads(one), json.loads(other)
+    for obj in (first, second):
+        obj["metadata"].pop("resourceVersion", None)
+    return bool(first == second)
+
+
+def _of_pod(spec: Object) -> Object:
+    return {field: spec[field] for field in ("nodeName", "nodeSelector") if field in spec}
+
+
+def _status_of_pod(obj: Object) -> Object:
+    status = obj.get("status", {})
+    containers = status.get("containerStatuses", [])
+    return {
+        "phase": status.get("phase", ""),
+        "podIP": status.get("podIP", ""),
+        "ready": _condition(obj, "Ready"),
+        "unschedulable": next(
+            (
+                condition.get("message", "")
+                for condition in status.get("conditions", [])
+                if condition["type"] == "PodScheduled" and condition["status"] == "False"
+            ),
+            "",
+        ),
+        "waiting": next(
+            (state["waiting"] for c in containers if (state := c.get("state", {})).get("waiting")), {}
+        ),
+        "terminated": next(
+            (
+                last["terminated"].get("reason", "")
+                for c in containers
+                if (last := c.get("lastState", {})).get("terminated")
+            ),
+            "",
+        ),
+        "restarts": sum(container.get("restartCount", 0) for container in containers),
+    }
+
+
+def _condition(obj: Object, kind: str) -> bool:
+    return any(
+        condition["type"] == kind and condition["status"] == "True"
+        for condition in obj.get("status", {}).get("conditions", [])
+    )

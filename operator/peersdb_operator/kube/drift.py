@@ -1,0 +1,184 @@
+"""Whether an object is what we want it to be: pure.
+
+Server-side apply sets what we want and removes what we no longer want, but leaves what other managers added: a port
+in a Service, a label in a selector. Their fields stand in ``managedFields``; those that we did not ask for are found
+here and taken out.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from peersdb_operator.kube.kinds import FIELD_MANAGER, Object
+from peersdb_operator.rules import quantity
+
+APPLIED_ANNOTATION = "peersdb.io/applied"
+"""A hash of the object as it was applied: an object with another one was applied by another manifest."""
+FOREIGN_FIELDS = "foreignFields"
+"""The key of a cached object's metadata that has the fields other managers own, as FieldsV1."""
+
+_OURS = ("spec", "data", "stringData", "type", "automountServiceAccountToken")
+_RESTARTED = (
+    "kubectl.kubernetes.io/restartedAt"  # `kubectl rollout restart`: a wish of a person's that is kept
+)
+
+Step = str | tuple[str, Any]
+"""A step into an object: a field's name, or ("k", keys) or ("v", value) into a list."""
+FieldPath = tuple[Step, ...]
+
+
+def stamped(obj: Object) -> Object:
+    """Give the object with the hash of itself."""
+    digest = hashlib.sha256(json.dumps(obj, sort_keys=True).encode()).hexdigest()[:16]
+    annotations = {**obj["metadata"].get("annotations", {}), APPLIED_ANNOTATION: digest}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
+
+
+def fingerprint(live: Object) -> str:
+    """Give a hash of all of an object that only people and operators change."""
+    metadata = live["metadata"]
+    content = {field: value for field, value in live.items() if field not in ("status", "metadata")}
+    content["metadata"] = {
+        field: metadata.get(field) for field in ("labels", "annotations", "ownerReferences", FOREIGN_FIELDS)
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def covers(live: Any, wanted: Any) -> bool:
+    """Tell whether a live value has all that a wanted one has; the server may have added defaults."""
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(
+            key in live and covers(live[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(live, list)
+            and len(live) == len(wanted)
+            and all(covers(one, other) for one, other in zip(live, wanted, strict=True))
+        )
+    return bool(live == wanted) or _same_quantity(live, wanted)
+
+
+def foreign_fields(managed: Iterable[Mapping[str, Any]]) -> list[Object]:
+    """Give the FieldsV1 that managers other than ours own of an object, but for its status."""
+    found = []
+    for entry in managed:
+        if entry.get("manager") == FIELD_MANAGER or entry.get("subresource") not in (None, "", "scale"):
+            continue
+        fields = {
+            name: value
+            for name, value in entry.get("fieldsV1", {}).items()
+            if name.removeprefix("f:") in _OURS or name == "f:metadata"
+        }
+        if fields:
+            found.append(fields)
+    return found
+
+
+def extras(wanted: Object, foreign: Sequence[Object]) -> list[FieldPath]:
+    """List the fields of other managers that are not wanted, the deepest first.
+
+    Of the metadata only labels count: other annotations, finalizers and owners are other programs' business.
+    """
+    found: set[FieldPath] = set()
+    for fields in foreign:
+        for path in _leaves(fields, ()):
+            if path[0] == "metadata" and path[1:2] != ("labels",):
+                continue
+            if _RESTARTED in path or any(step == "restartedAt" for step in path):
+                continue
+            short = _first_missing(wanted, path)
+            if short is not None and len(short) > 1:
+                found.add(short)
+    return sorted(found, key=lambda path: (-len(path), repr(path)))
+
+
+def without(live: Object, paths: Iterable[FieldPath]) -> Object:
+    """Give a copy of an object without some fields."""
+    result = copy.deepcopy({key: value for key, value in live.items() if key != "status"})
+    result["metadata"].pop(FOREIGN_FIELDS, None)
+    for path in paths:
+        parent: Any = result
+        for step in path[:-1]:
+            parent = _enter(parent, step)
+        _remove(parent, path[-1])
+    return result
+
+
+def _leaves(fields: Mapping[str, Any], path: FieldPath) -> Iterator[FieldPath]:
+    for name, child in fields.items():
+        if name == ".":
+            continue
+        step = _step(name)
+        if step is None:
+            continue
+        inner = (*path, step)
+        if any(key != "." for key in child):
+            yield from _leaves(child, inner)
+        else:
+            yield inner
+
+
+def _step(name: str) -> Step | None:
+    kind, _, text = name.partition(":")
+    if kind == "f":
+        return text
+    if kind in ("k", "v"):
+        return kind, json.loads(text)
+    return None  # by index: part of a list that is owned as a whole
+
+
+def _first_missing(wanted: Any, path: FieldPath) -> FieldPath | None:
+    """Give the shortest beginning of a path that the wanted object lacks; None if it has all of it."""
+    value = wanted
+    for index, step in enumerate(path):
+        value = _enter(value, step)
+        if value is None:
+            return path[: index + 1]
+    return None
+
+
+def _enter(value: Any, step: Step) -> Any:
+    if isinstance(step, str):
+        return value.get(step) if isinstance(value, dict) else None
+    kind, key = step
+    if not isinstance(value, list):
+        return None
+    for item in value:
+        if kind == "v" and item == key:
+            return item
+        if kind == "k" and isinstance(item, dict) and all(item.get(k) == v for k, v in key.items()):
+            return item
+    return None
+
+
+def _remove(parent: Any, step: Step) -> None:
+    if isinstance(step, str):
+        if isinstance(parent, dict):
+            parent.pop(step, None)
+    elif isinstance(parent, list):
+        item = _enter(parent, step)
+        if item is not None:
+            parent.remove(item)
+
+
+def _same_quantity(one: Any, other: Any) -> bool:
+    """Tell whether two amounts are the same that the server writes in its own way (``0.5``, ``500m``)."""
+    try:
+        return _amount(one) == _amount(other)
+    except ValueError:
+        return False
+
+
+def _amount(value: Any) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("no quantity")  # noqa: TRY004 - as for a text that is none
+    text = str(value)
+    if text.endswith("m"):
+        return quantity(text[:-1]) / 1000
+    return quantity(text)

@@ -1,0 +1,168 @@
+"""Asks each pod how it stands: how much it has, which log it holds. Never on the way of a reconcile.
+
+A pod that does not answer is unknown, not empty: its last answer is forgotten after `STALE`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from peersdb_operator.kube.cache import Cache, Key
+from peersdb_operator.kube.kinds import POD, Object, name_of
+from peersdb_operator.kube.observed import PodFacts
+
+log = logging.getLogger("peersdb.poller")
+
+#: Seconds for one pod: it answers from memory, in milliseconds.
+TIMEOUT = 1.0
+#: Pods asked at once, over all clusters.
+AT_ONCE = 50
+#: Seconds between two rounds of a cluster: one that settles is looked at often, one at rest seldom.
+EAGER, CALM = 1.0, 15.0
+#: An answer is forgotten after so many seconds.
+STALE = 60.0
+#: A status has one or two KiB and grows with the number of connected peers; more is no node's.
+MAX_ANSWER = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How the pods of one cluster are asked.
+
+    Attributes:
+        port: of their HTTP API.
+        token: to present, or empty.
+        eager: whether something is waited for.
+    """
+
+    port: int
+    token: str
+    eager: bool
+
+
+class Poller:
+    """Keeps what pods say."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        on_news: Callable[[Key], None],
+        took: Callable[[float], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Reads the pods of ``cache``; ``on_news`` is told when an answer says something new."""
+        self._cache, self._on_news, self._took, self._clock = cache, on_news, took, clock
+        self._targets: dict[Key, Target] = {}
+        self._due: dict[Key, float] = {}
+        self._facts: dict[Key, dict[str, PodFacts]] = {}
+        self._most: dict[Key, int] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def watch(self, key: Key, target: Target) -> None:
+        """Ask the pods of a cluster from now on."""
+        before = self._targets.get(key)
+        self._targets[key] = target
+        if before is None or (target.eager and not before.eager):
+            self._due[key] = self._clock()
+
+    def forget(self, key: Key) -> None:
+        """Ask them no more."""
+        for known in (self._targets, self._due, self._facts, self._most):
+            known.pop(key, None)
+
+    def facts(self, key: Key) -> Mapping[str, PodFacts]:
+        """Give what the pods of a cluster said lately, by name."""
+        oldest = self._clock() - STALE
+        return {name: fact for name, fact in self._facts.get(key, {}).items() if fact.at >= oldest}
+
+    async def run(self) -> None:
+        """Asks until it is cancelled."""
+        # trust_env off: no proxy stands between the operator and a pod.
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+            asyncio.TaskGroup() as group,
+        ):
+            running: dict[Key, asyncio.Task[None]] = {}
+            while True:
+                now = self._clock()
+                for key, due in list(self._due.items()):
+                    if due <= now and (key not in running or running[key].done()):
+                        running[key] = group.create_task(self._round(session, key))
+                running = {key: task for key, task in running.items() if not task.done()}
+                await asyncio.sleep(EAGER / 4)
+
+    async def _round(self, session: aiohttp.ClientSession, key: Key) -> None:
+        target = self._targets.get(key)
+        if target is None:
+            return
+        interval = EAGER if target.eager else CALM * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        self._due[key] = self._clock() + interval
+        pods = [pod for pod in self._cache.of_cluster(POD, key) if pod["status"]["podIP"]]
+        answers = await asyncio.gather(*(self._ask(session, pod, target) for pod in pods))
+        if key not in self._targets:
+            return
+        # What a member lacks of what another had a round ago: entries that are on their way are no lag.
+        most_before = self._most.get(key, 0)
+        known = self._facts.setdefault(key, {})
+        before = {name: _news(fact) for name, fact in known.items()}
+        for pod, answer in zip(pods, answers, strict=True):
+            if answer is not None:
+                known[name_of(pod)] = self._fact(answer, most_before)
+        names = {name_of(pod) for pod in pods}
+        oldest = self._clock() - STALE
+        for name in [name for name, fact in known.items() if name not in names or fact.at < oldest]:
+            del known[name]
+        self._most[key] = max((fact.entries for fact in known.values()), default=0)
+        if before != {name: _news(fact) for name, fact in known.items()}:
+            self._on_news(key)
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, pod: Object, target: Target
+    ) -> dict[str, Any] | None:
+        host = pod["status"]["podIP"]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{target.port}/peersdb/status"
+        headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
+        async with self._slots:
+            began = self._clock()
+            try:
+                async with session.get(url, headers=headers) as response:
+                    if response.status != 200:
+                        return None
+                    document = json.loads(await response.content.read(MAX_ANSWER))
+            except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+                log.debug("%s: %r", url, error)
+                return None
+            finally:
+                self._took(self._clock() - began)
+        return document if isinstance(document, dict) else None
+
+    def _fact(self, answer: Mapping[str, Any], most_before: int) -> PodFacts:
+        entries = _number(answer.get("entries"))
+        replication = answer.get("replicationSeconds")
+        return PodFacts(
+            at=self._clock(),
+            entries=int(entries),
+            store_address=str(answer.get("storeAddress") or ""),
+            version=str(answer.get("version") or ""),
+            lag=max(0, most_before - int(entries)),
+            replication=float(replication) if isinstance(replication, int | float) else None,
+        )
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+
+
+def _news(fact: PodFacts) -> tuple[Any, ...]:
+    """What of an answer changes a status; the number of entries alone does not."""
+    return fact.store_address, fact.version, fact.lag > 0

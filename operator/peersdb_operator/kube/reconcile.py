@@ -1,0 +1,371 @@
+"""One idempotent reconcile of one cluster: read, decide, write what differs, say how it stands.
+
+Any order of events and any crash between two writes ends in the same state, because nothing is remembered that the
+API server does not have: what is kept in memory (the fingerprints of what was applied) only saves requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from peersdb_operator import builders, names
+from peersdb_operator import cluster as manifests
+from peersdb_operator.cluster import Cluster, SecretRef
+from peersdb_operator.errors import Conflict, ManifestError, NotFound, Refused
+from peersdb_operator.kube import conditions, desired, drift, secrets
+from peersdb_operator.kube.cache import Cache, Key, reduced
+from peersdb_operator.kube.client import Kube
+from peersdb_operator.kube.conditions import Trouble
+from peersdb_operator.kube.events import Events
+from peersdb_operator.kube.kinds import (
+    BY_NAME,
+    CLUSTER,
+    POD,
+    SECRET,
+    STATEFUL_SET,
+    Kind,
+    Object,
+    controller_of,
+    name_of,
+)
+from peersdb_operator.kube.metrics import Metrics
+from peersdb_operator.kube.observed import Observed, observe, store_address
+from peersdb_operator.kube.poller import Poller, Target
+
+log = logging.getLogger("peersdb.reconcile")
+
+#: A status is written at most once in so many seconds, unless a condition changed.
+STATUS_INTERVAL = 5.0
+#: Requests of one reconcile on the way at once.
+AT_ONCE = 8
+#: An owner that is gone takes its objects with it within seconds; a cluster of the same name waits for that.
+OLD_OWNER_RETRY = 2.0
+#: A cluster is looked at again after so many seconds while something about it is not as it should be.
+TROUBLE_RETRY = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a reconciler needs of the world.
+
+    Attributes:
+        now: seconds since the epoch.
+        clock: seconds that never go back.
+        random: gives so many random bytes.
+        namespace: the operator's own.
+    """
+
+    now: Callable[[], float]
+    clock: Callable[[], float]
+    random: Callable[[int], bytes]
+    namespace: str
+
+
+@dataclass(slots=True)
+class Tools:
+    """What a reconcile works with.
+
+    Attributes:
+        kube: the API server.
+        cache: what the watches have told.
+        poller: what pods say of themselves.
+        events: for people.
+        metrics: for Prometheus.
+        environment: time and randomness.
+        nodes_visible: whether Kubernetes nodes can be read.
+        again: called with a key and seconds where a cluster is to be looked at again.
+        applied: fingerprints of the objects as they were when they were right, which saves applying them again.
+        status_written: when the status was last written.
+    """
+
+    kube: Kube
+    cache: Cache
+    poller: Poller
+    events: Events
+    metrics: Metrics
+    environment: Environment
+    nodes_visible: Callable[[], bool]
+    again: Callable[[Key, float], None]
+    applied: dict[Key, dict[tuple[str, str], str]] = field(default_factory=dict)
+    status_written: dict[Key, float] = field(default_factory=dict)
+
+    def forget(self, key: Key) -> None:
+        """A cluster is gone."""
+        self.poller.forget(key)
+        self.metrics.forget(key)
+        self.applied.pop(key, None)
+        self.status_written.pop(key, None)
+
+
+class Reconciler:
+    """Makes clusters what their manifests say."""
+
+    def __init__(self, tools: Tools) -> None:
+        """Works with ``tools``."""
+        self._tools = tools
+
+    async def reconcile(self, key: Key) -> None:
+        """Bring one cluster nearer to what its manifest says.
+
+        Raises:
+            KubeError: the API server was in the way; try again later.
+        """
+        try:
+            resource = await self._tools.kube.get(CLUSTER, *key)
+        except NotFound:
+            self._tools.forget(key)
+            return
+        if "deletionTimestamp" in resource["metadata"]:
+            self._tools.forget(key)  # what it is made of goes with it, by the owner references
+            return
+        try:
+            parsed = manifests.from_object(resource)
+        except ManifestError as error:
+            await self._refuse(resource, error)
+            return
+        tools = self._tools
+        observed = observe(tools.cache, key, tools.poller.facts(key), nodes_visible=tools.nodes_visible())
+        await _Pass(tools, key, resource, parsed, observed).run()
+
+    async def _refuse(self, resource: Object, error: ManifestError) -> None:
+        """Says that a manifest means nothing to this operator; what runs goes on."""
+        message = "; ".join(str(fault) for fault in error.faults[:3])
+        before = resource.get("status") or {}
+        kept = [c for c in before.get("conditions", []) if c["type"] != "Degraded"]
+        old = next((c for c in before.get("conditions", []) if c["type"] == "Degraded"), None)
+        changed = old is None or old["status"] != "True"
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._tools.environment.now()))
+        degraded = {
+            "type": "Degraded",
+            "status": "True",
+            "reason": "InvalidSpec",
+            "message": message,
+            "observedGeneration": resource["metadata"]["generation"],
+            "lastTransitionTime": at if changed or old is None else old["lastTransitionTime"],
+        }
+        after = {**before, "phase": "Degraded", "conditions": [*kept, degraded]}
+        if after != before:
+            await _write_status(self._tools.kube, resource, after)
+            await self._tools.events.post(resource, "InvalidSpec", message, warning=True)
+
+
+class _Pass:
+    """One reconcile: what it works on, step by step."""
+
+    def __init__(
+        self, tools: Tools, key: Key, resource: Object, cluster: Cluster, observed: Observed
+    ) -> None:
+        self._tools, self._kube, self._environment = tools, tools.kube, tools.environment
+        self._key, self._resource, self._cluster, self._observed = key, resource, cluster, observed
+        self._uid = str(resource["metadata"]["uid"])
+        self._status: dict[str, Any] = resource.get("status") or {}
+        self._troubles: list[Trouble] = []
+        self._applied = tools.applied.setdefault(key, {})
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def run(self) -> None:
+        facts, token = await self._facts()
+        plan = desired.plan(self._cluster, self._uid, self._observed, facts)
+        self._look_at(plan)
+        if not self._cluster.paused:
+            await self._carry_out(plan, facts)
+        status = conditions.make(
+            self._cluster,
+            self._observed,
+            plan,
+            facts,
+            self._troubles,
+            generation=int(self._resource["metadata"]["generation"]),
+            previous=self._status,
+            now=self._environment.now(),
+        )
+        await self._tell(status)
+        ready = status["readyReplicas"] == status["replicas"]
+        eager = not ready or not facts.store_address
+        self._tools.poller.watch(self._key, Target(self._cluster.http_port, token, eager))
+        if self._troubles:
+            self._tools.again(self._key, TROUBLE_RETRY)
+
+    async def _facts(self) -> tuple[builders.Facts, str]:
+        """What is known beside the manifest, and the token to ask pods with."""
+        annotations = self._resource["metadata"].get("annotations") or {}
+        token = await self._secret(secrets.API_TOKEN, self._cluster.api_token, annotations)
+        key = await self._secret(secrets.SWARM_KEY, self._cluster.swarm_key, annotations)
+        facts = builders.Facts(
+            store_address=store_address(self._observed, self._status.get("storeAddress", "")) or None,
+            operator_namespace=self._environment.namespace,
+            swarm_key_hash=secrets.hash_of(secrets.text_of(key, secrets.SWARM_KEY.key)),
+        )
+        return facts, secrets.first_token(token)
+
+    async def _secret(
+        self, use: secrets.Use, reference: SecretRef | None, annotations: Mapping[str, str]
+    ) -> Object | None:
+        """Reads a Secret, and makes or renews it where that is asked for."""
+        if reference is None:
+            return None
+        namespace = self._resource["metadata"]["namespace"]
+        try:
+            live: Object | None = await self._kube.get(SECRET, namespace, reference.name)
+        except NotFound:
+            live = None
+        if not reference.generate:
+            if not secrets.text_of(live, use.key):
+                message = (
+                    f"no Secret {reference.name} with the key {use.key!r}: make it, or set generate: true"
+                )
+                self._troubles.append(Trouble("SecretMissing", message))
+            return live
+        wanted = secrets.wanted(use, reference.name, live, annotations, self._environment.random)
+        if wanted is None or self._cluster.paused:
+            return live
+        if live is not None and (controller_of(live) or {}).get("uid") != self._uid:
+            if secrets.text_of(live, use.key):
+                message = (
+                    f"Secret {reference.name} was not made by the operator: put the new value into it by hand"
+                )
+            else:
+                message = f"Secret {reference.name} lacks the key {use.key!r}: add it, or name another Secret"
+            self._troubles.append(Trouble("SecretNotOurs", message))
+            return live
+        labelled = desired.owned(desired.labelled(wanted, self._cluster), self._cluster, self._uid)
+        made = await self._kube.apply(SECRET, labelled)
+        verb = "Renewed" if live else "Made"
+        await self._event(f"Secret{verb}", f"{verb.lower()} Secret {reference.name}", warning=False)
+        return made
+
+    def _look_at(self, plan: desired.Plan) -> None:
+        for obj in plan.taken:
+            controller = controller_of(obj) or {}
+            if controller.get("kind") == CLUSTER.kind and controller.get("name") == self._cluster.name:
+                self._tools.again(self._key, OLD_OWNER_RETRY)  # a deleted cluster of the same name
+            else:
+                owner = f"{controller.get('kind')} {controller.get('name')}"
+                message = f"{obj['kind']} {name_of(obj)} belongs to {owner}: rename the cluster or a region"
+                self._troubles.append(Trouble("NameTaken", message))
+
+    async def _carry_out(self, plan: desired.Plan, facts: builders.Facts) -> None:
+        first = [obj for obj in plan.apply if obj["kind"] != STATEFUL_SET.kind]
+        last = [obj for obj in plan.apply if obj["kind"] == STATEFUL_SET.kind]
+        for phase in (first, last):
+            await asyncio.gather(*(self._apply(obj) for obj in phase))
+        namespace = self._resource["metadata"]["namespace"]
+        for kind, name, patch in plan.patch:
+            await self._kube.merge(kind, namespace, name, patch)
+        for kind, obj in plan.delete:
+            await self._kube.delete(kind, namespace, name_of(obj), obj["metadata"]["uid"])
+            await self._event("Removed", f"removed {kind.kind} {name_of(obj)}", warning=False)
+        for pod, reason in desired.pods_to_replace(self._cluster, self._observed, facts):
+            await self._kube.delete(POD, namespace, name_of(pod), pod["metadata"]["uid"])
+            await self._event(reason, f"replaced pod {name_of(pod)}", warning=False)
+
+    async def _apply(self, obj: Object) -> None:
+        """Makes one object what it should be; what the API server refuses becomes a condition, and the rest goes on."""
+        kind = BY_NAME[obj["kind"]]
+        key = (kind.kind, name_of(obj))
+        live = self._observed.objects.get(key)
+        async with self._slots:
+            try:
+                if live is None:
+                    if not await self._free(kind, obj):
+                        return
+                elif self._applied.get(key) == drift.fingerprint(live):
+                    return
+                else:
+                    extras = drift.extras(obj, live["metadata"].get(drift.FOREIGN_FIELDS, ()))
+                    if not extras and drift.covers(live, obj):
+                        self._applied[key] = drift.fingerprint(live)
+                        return
+                    obj = {**obj, "metadata": {**obj["metadata"], "uid": live["metadata"]["uid"]}}
+                made = await self._kube.apply(kind, obj)
+                made = await self._strip(kind, obj, made)
+            except Conflict as error:
+                log.info("%s %s: %s", *key, error)  # it changed meanwhile: its event brings us back
+                self._tools.again(self._key, 1.0)
+            except Refused as error:
+                self._applied.pop(key, None)
+                self._troubles.append(Trouble("ApplyRefused", f"{kind.kind} {name_of(obj)}: {error}"))
+            else:
+                made = reduced(kind, made)
+                self._applied[key] = drift.fingerprint(made)
+                self._tools.cache.put(kind, made)  # sooner than by its event
+
+    async def _strip(self, kind: Kind, wanted: Object, live: Object) -> Object:
+        """Takes out what other managers added."""
+        foreign = drift.foreign_fields(live["metadata"].get("managedFields", ()))
+        extras = drift.extras(wanted, foreign)
+        if not extras:
+            return live
+        cleaned = drift.without(live, extras)
+        cleaned["metadata"].pop("managedFields", None)
+        return await self._kube.replace(kind, cleaned)
+
+    async def _free(self, kind: Kind, obj: Object) -> bool:
+        """Whether a name is free: an object that is not labelled as ours is somebody's."""
+        try:
+            live = await self._kube.get(kind, obj["metadata"]["namespace"], name_of(obj))
+        except NotFound:
+            return True
+        if (controller_of(live) or {}).get("uid") == self._uid:
+            return True  # ours, and our labels are gone or its event is on its way
+        message = (
+            f"{kind.kind} {name_of(obj)} exists and is not this cluster's: rename the cluster or remove it"
+        )
+        self._troubles.append(Trouble("NameTaken", message))
+        return False
+
+    async def _tell(self, status: dict[str, Any]) -> None:
+        """Writes the status where it differs, and an event for each condition that changed."""
+        facts: dict[str, list[Any]] = {}
+        for name, fact in self._observed.facts.items():
+            pod = self._observed.pods.get(name)
+            labels = (pod or {}).get("metadata", {}).get("labels") or {}
+            facts.setdefault(labels.get(names.REGION_LABEL, ""), []).append(fact)
+        self._tools.metrics.cluster(self._key, status, facts)
+        if status == self._status:
+            return
+        news = list(conditions.changed(self._status, status))
+        clock, written = self._environment.clock(), self._tools.status_written
+        since = clock - written.get(self._key, -STATUS_INTERVAL)
+        same_spec = status["observedGeneration"] == self._status.get("observedGeneration")
+        if not news and same_spec and since < STATUS_INTERVAL:
+            self._tools.again(self._key, STATUS_INTERVAL - since)
+            return
+        await _write_status(self._kube, self._resource, status)
+        written[self._key] = clock
+        for condition in news:
+            await self._condition_event(condition)
+
+    async def _condition_event(self, condition: Mapping[str, Any]) -> None:
+        before = {c["type"]: c for c in self._status.get("conditions", [])}.get(condition["type"])
+        good = {"Degraded": "False", "ScaleDownBlocked": "False", "Paused": "False", "Progressing": "False"}
+        fine = condition["status"] == good.get(condition["type"], "True")
+        if before is None and fine:
+            return  # nothing happened: it is as it should be from the start
+        warning = not fine and condition["type"] not in ("Progressing", "Paused", "ReplicationHealthy")
+        # While a cluster comes up it is not ready; that is no news.
+        if condition["type"] in ("Ready", "RootAvailable") and before is None:
+            warning = False
+        await self._event(condition["reason"], condition["message"], warning=warning)
+
+    async def _event(self, reason: str, message: str, *, warning: bool) -> None:
+        await self._tools.events.post(self._resource, reason, message, warning=warning)
+
+
+async def _write_status(kube: Kube, resource: Object, status: Mapping[str, Any]) -> None:
+    metadata = resource["metadata"]
+    await kube.apply(
+        CLUSTER,
+        {
+            "apiVersion": CLUSTER.api_version,
+            "kind": CLUSTER.kind,
+            "metadata": {field: metadata[field] for field in ("name", "namespace", "uid")},
+            "status": dict(status),
+        },
+        "status",
+    )
