@@ -12,10 +12,12 @@ BENCH_ARGS ?=
 # Most of a test with real processes is waiting: three at once fill two cores.
 PYTEST_ARGS ?= -n 3 --dist loadfile
 
-.PHONY: help demo test check bench format lock clean
+CLUSTER := PYTHONPATH=tests/e2e $(BIN)/python -m cluster
+
+.PHONY: help demo test check bench format lock clean cluster-build
 
 help: ## show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements/dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found: install Python 3.11, or say which: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -42,6 +44,9 @@ check: $(READY) ## lint, formatting, types and layers
 
 bench: $(READY) ## the benchmarks: a table, and JSON in benchmarks/results/
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+cluster-build: $(READY) ## the test cluster's programs, once: 10 minutes, Go needed (docs/testing-on-a-cluster.md)
+	@$(CLUSTER) build
 
 format: $(READY) ## rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .
