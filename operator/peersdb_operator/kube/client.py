@@ -219,6 +219,11 @@ class Kube:
         return response
 
 
+def in_pod() -> bool:
+    """Whether the pod's service account is meant, and not a kubeconfig."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
+
+
 async def connect(on_write: Callable[[str, str], None] = lambda _kind, _verb: None) -> Kube:
     """Connect to the API server that KUBECONFIG, ~/.kube/config or the pod's service account names.
 
@@ -227,7 +232,7 @@ async def connect(on_write: Callable[[str, str], None] = lambda _kind, _verb: No
     """
     configuration = Configuration()
     try:
-        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        if in_pod():
             config.load_incluster_config(client_configuration=configuration)
         else:
             await config.load_kube_config(client_configuration=configuration)

@@ -168,15 +168,15 @@ def _schedulable(cluster: Cluster, observed: Observed) -> Condition:
             "NodesNotVisible",
             "the operator may not read nodes: see the installation's ClusterRole",
         )
-    empty, down = [], []
+    empty: list[str] = []
+    down: list[str] = []
     for group in cluster.groups:
         if group.replicas == 0:
             continue
         fitting, able = region_nodes(cluster, group, observed.nodes)
-        if not fitting:
-            empty.append(group.region)
-        elif not able:
-            down.append(group.region)
+        found = None if able else down if fitting else empty
+        if found is not None and group.region not in found:  # the root's may be a peers' region too
+            found.append(group.region)
     if empty:
         label = cluster.region_label_key
         return (

@@ -17,7 +17,7 @@ from prometheus_client import start_http_server
 
 from peersdb_operator.definition import GROUP, VERSION
 from peersdb_operator.errors import KubeError
-from peersdb_operator.kube.client import connect
+from peersdb_operator.kube.client import connect, in_pod
 from peersdb_operator.kube.kinds import CLUSTER
 from peersdb_operator.kube.lease import Lease
 from peersdb_operator.kube.operator import Operator, Scope
@@ -114,6 +114,13 @@ class _Process:
 
 
 def _register(registry: kopf.OperatorRegistry, process: _Process) -> None:
+    @kopf.on.login(registry=registry)
+    async def login(**options: Any) -> kopf.ConnectionInfo | None:
+        # The same that `client.connect` takes, read again when the API server no longer accepts it.
+        if in_pod():
+            return kopf.login_with_service_account(**options)
+        return kopf.login_with_kubeconfig(**options)
+
     @kopf.on.startup(registry=registry)
     async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.scanning.disabled = True
