@@ -25,6 +25,8 @@ from peersdb.service.environment import Environment
 SAMPLE_INTERVAL = 10.0
 #: Replication times kept for the percentiles: the newest.
 MAX_TIMES = 4096
+#: Times that the recent mean is made of: enough to be calm, few enough to tell a change.
+RECENT = 100
 #: Samples kept: the newest six hours. A benchmark must fit one message to a peer.
 MAX_SAMPLES = 2160
 
@@ -78,6 +80,11 @@ class Benchmark:
             "samples": list(self._samples),
             "percentilesc": self._percentiles(),
         }
+
+    def recent(self) -> float | None:
+        """Mean of the newest `RECENT` replication times, seconds; None before the first."""
+        newest = list(self._recent)[-RECENT:]
+        return round(sum(newest) / len(newest), 6) if newest else None
 
     def encoded(self) -> bytes:
         """The benchmark as JSON."""

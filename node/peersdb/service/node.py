@@ -222,6 +222,7 @@ class Node:
             "members": self.membership.count,
             "peers": [self._peer(peer) for peer in self.host.connected],
             "pins": {"wanted": wanted, "pinned": pinned},
+            "replicationSeconds": self._benchmark.recent() if self._benchmark else None,
             "process": {
                 "pid": os.getpid(),
                 "uptimeSeconds": round((self._environment.now_ns() - self._started) / 1e9, 3),

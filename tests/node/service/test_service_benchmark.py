@@ -10,7 +10,7 @@ from service_helpers import Chain, address, eventually, number_of_entries, post,
 from peersdb.core.contribution import format_timestamp
 from peersdb.core.wire import BENCHMARK_PROTOCOL, MAX_BENCHMARK
 from peersdb.errors import InvalidMessage, NotEnabled
-from peersdb.service.benchmark import MAX_SAMPLES, Benchmark, decode_benchmark
+from peersdb.service.benchmark import MAX_SAMPLES, RECENT, Benchmark, decode_benchmark
 from peersdb.service.environment import Environment
 
 SECOND = 10**9
@@ -63,6 +63,16 @@ def test_entries_older_than_the_start_count_for_the_bootstrap_alone():
         benchmark.arrived([entry_of(START - 100 * SECOND)])
     assert benchmark.result()["bootstrap"] == 5.0
     assert benchmark.result()["maxc"] == 0.0
+
+
+def test_the_recent_mean_is_of_the_newest_alone():
+    clock = Clock()
+    benchmark = Benchmark(Environment(clock), "")
+    assert benchmark.recent() is None
+    clock.now = START + 3600 * SECOND
+    for seconds in (*[50] * RECENT, *[2] * (RECENT // 2), *[4] * (RECENT // 2)):
+        benchmark.arrived([entry_of(clock.now - seconds * SECOND)])
+    assert benchmark.recent() == pytest.approx(3.0)
 
 
 def test_a_writer_s_clock_that_is_ahead_counts_as_no_time():
