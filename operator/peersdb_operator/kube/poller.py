@@ -40,12 +40,13 @@ class Target:
 
     Attributes:
         port: of their HTTP API.
-        token: to present, or empty.
+        tokens: to present, the newest first; none where there are none. A pod that has not read the newest yet
+            still takes the one before.
         eager: whether something is waited for.
     """
 
     port: int
-    token: str
+    tokens: tuple[str, ...]
     eager: bool
 
 
@@ -131,20 +132,20 @@ class Poller:
     ) -> dict[str, Any] | None:
         host = pod["status"]["podIP"]
         url = f"http://{f'[{host}]' if ':' in host else host}:{target.port}/peersdb/status"
-        headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
         async with self._slots:
             began = self._clock()
             try:
-                async with session.get(url, headers=headers) as response:
-                    if response.status != 200:
-                        return None
-                    document = json.loads(await response.content.read(MAX_ANSWER))
+                for token in target.tokens or ("",):
+                    headers = {"Authorization": f"Bearer {token}"} if token else {}
+                    async with session.get(url, headers=headers) as response:
+                        if response.status == 200:
+                            document = json.loads(await response.content.read(MAX_ANSWER))
+                            return document if isinstance(document, dict) else None
             except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
                 log.debug("%s: %r", url, error)
-                return None
             finally:
                 self._took(self._clock() - began)
-        return document if isinstance(document, dict) else None
+        return None
 
     def _fact(self, answer: Mapping[str, Any], most_before: int) -> PodFacts:
         entries = _number(answer.get("entries"))

@@ -169,7 +169,7 @@ class _Pass:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
-        facts, token = await self._facts()
+        facts, tokens = await self._facts()
         plan = desired.plan(self._cluster, self._uid, self._observed, facts)
         self._look_at(plan)
         if not self._cluster.paused:
@@ -187,12 +187,12 @@ class _Pass:
         await self._tell(status)
         ready = status["readyReplicas"] == status["replicas"]
         eager = not ready or not facts.store_address
-        self._tools.poller.watch(self._key, Target(self._cluster.http_port, token, eager))
+        self._tools.poller.watch(self._key, Target(self._cluster.http_port, tokens, eager))
         if self._troubles:
             self._tools.again(self._key, TROUBLE_RETRY)
 
-    async def _facts(self) -> tuple[builders.Facts, str]:
-        """What is known beside the manifest, and the token to ask pods with."""
+    async def _facts(self) -> tuple[builders.Facts, tuple[str, ...]]:
+        """What is known beside the manifest, and the tokens to ask pods with."""
         annotations = self._resource["metadata"].get("annotations") or {}
         token = await self._secret(secrets.API_TOKEN, self._cluster.api_token, annotations)
         key = await self._secret(secrets.SWARM_KEY, self._cluster.swarm_key, annotations)
@@ -201,7 +201,7 @@ class _Pass:
             operator_namespace=self._environment.namespace,
             swarm_key_hash=secrets.hash_of(secrets.text_of(key, secrets.SWARM_KEY.key)),
         )
-        return facts, secrets.first_token(token)
+        return facts, secrets.tokens(token)
 
     async def _secret(
         self, use: secrets.Use, reference: SecretRef | None, annotations: Mapping[str, str]

@@ -85,10 +85,10 @@ def text_of(secret: Object | None, key: str) -> str:
         return ""
 
 
-def first_token(secret: Object | None) -> str:
-    """Give the token to present."""
+def tokens(secret: Object | None) -> tuple[str, ...]:
+    """Give the tokens to present, the newest first: two at most, as rotation leaves them."""
     lines = [line.strip() for line in text_of(secret, API_TOKEN.key).splitlines() if line.strip()]
-    return lines[0] if lines else ""
+    return tuple(lines[:2])
 
 
 def hash_of(text: str) -> str:
