@@ -1,8 +1,8 @@
 """Whether an object is what we want it to be: pure.
 
 Server-side apply sets what we want and removes what we no longer want, but leaves what other managers added: a port
-in a Service, a label in a selector. Their fields stand in ``managedFields``; those that we did not ask for are found
-here and taken out.
+in a Service, a variable of a container. Their fields stand in ``managedFields``; those that we did not ask for are
+found here and taken out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RESTARTED = (
 )
 
 Step = str | tuple[str, Any]
-"""A step into an object: a field's name, or ("k", keys) or ("v", value) into a list."""
+"""A step into an object: a field's name, or ("k", pairs of key and value) or ("v", value) into a list."""
 FieldPath = tuple[Step, ...]
 
 
@@ -39,6 +39,11 @@ def stamped(obj: Object) -> Object:
     return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
 
 
+def stamp(obj: Object) -> str:
+    """Give the hash that `stamped` put on an object; empty where there is none."""
+    return str((obj["metadata"].get("annotations") or {}).get(APPLIED_ANNOTATION, ""))
+
+
 def fingerprint(live: Object) -> str:
     """Give a hash of all of an object that only people and operators change."""
     metadata = live["metadata"]
@@ -47,6 +52,12 @@ def fingerprint(live: Object) -> str:
         field: metadata.get(field) for field in ("labels", "annotations", "ownerReferences", FOREIGN_FIELDS)
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def differs(live: Object, wanted: Object) -> bool:
+    """Tell whether a live object, as the cache has it, has to be applied again."""
+    foreign = live["metadata"].get(FOREIGN_FIELDS, ())
+    return not covers(live, wanted) or bool(extras(wanted, foreign)) or overruled(live, wanted, foreign)
 
 
 def covers(live: Any, wanted: Any) -> bool:
@@ -87,10 +98,8 @@ def extras(wanted: Object, foreign: Sequence[Object]) -> list[FieldPath]:
     """
     found: set[FieldPath] = set()
     for fields in foreign:
-        for path in _leaves(fields, ()):
-            if path[0] == "metadata" and path[1:2] != ("labels",):
-                continue
-            if _RESTARTED in path or any(step == "restartedAt" for step in path):
+        for path, _ in _leaves(fields, ()):
+            if _RESTARTED in path or not _counts(path):
                 continue
             short = _first_missing(wanted, path)
             if short is not None and len(short) > 1:
@@ -98,22 +107,36 @@ def extras(wanted: Object, foreign: Sequence[Object]) -> list[FieldPath]:
     return sorted(found, key=lambda path: (-len(path), repr(path)))
 
 
+def overruled(live: Object, wanted: Object, foreign: Sequence[Object]) -> bool:
+    """Tell whether another manager owns something as a whole that we want otherwise.
+
+    A selector and the rules of a NetworkPolicy have no owners for their parts: what was added to them is seen by their
+    value only.
+    """
+    return any(
+        (value := _at(wanted, path)) is not None and _at(live, path) != value
+        for fields in foreign
+        for path, whole in _leaves(fields, ())
+        if whole and _counts(path)
+    )
+
+
 def without(live: Object, paths: Iterable[FieldPath]) -> Object:
     """Give a copy of an object without some fields."""
     result = copy.deepcopy({key: value for key, value in live.items() if key != "status"})
     result["metadata"].pop(FOREIGN_FIELDS, None)
     for path in paths:
-        parent: Any = result
-        for step in path[:-1]:
-            parent = _enter(parent, step)
-        _remove(parent, path[-1])
+        _remove(_at(result, path[:-1]), path[-1])
     return result
 
 
-def _leaves(fields: Mapping[str, Any], path: FieldPath) -> Iterator[FieldPath]:
+def _counts(path: FieldPath) -> bool:
+    return path[0] != "metadata" or path[1:2] == ("labels",)
+
+
+def _leaves(fields: Mapping[str, Any], path: FieldPath) -> Iterator[tuple[FieldPath, bool]]:
+    """Give the paths of FieldsV1, each with whether all that is behind it is owned."""
     for name, child in fields.items():
-        if name == ".":
-            continue
         step = _step(name)
         if step is None:
             continue
@@ -121,16 +144,18 @@ def _leaves(fields: Mapping[str, Any], path: FieldPath) -> Iterator[FieldPath]:
         if any(key != "." for key in child):
             yield from _leaves(child, inner)
         else:
-            yield inner
+            yield inner, not child
 
 
 def _step(name: str) -> Step | None:
     kind, _, text = name.partition(":")
     if kind == "f":
         return text
-    if kind in ("k", "v"):
+    if kind == "k":
+        return kind, tuple(sorted(json.loads(text).items()))
+    if kind == "v":
         return kind, json.loads(text)
-    return None  # by index: part of a list that is owned as a whole
+    return None  # ".", the thing itself, or by index: part of a list that is owned as a whole
 
 
 def _first_missing(wanted: Any, path: FieldPath) -> FieldPath | None:
@@ -143,6 +168,12 @@ def _first_missing(wanted: Any, path: FieldPath) -> FieldPath | None:
     return None
 
 
+def _at(value: Any, path: FieldPath) -> Any:
+    for step in path:
+        value = _enter(value, step)
+    return value
+
+
 def _enter(value: Any, step: Step) -> Any:
     if isinstance(step, str):
         return value.get(step) if isinstance(value, dict) else None
@@ -152,7 +183,7 @@ def _enter(value: Any, step: Step) -> Any:
     for item in value:
         if kind == "v" and item == key:
             return item
-        if kind == "k" and isinstance(item, dict) and all(item.get(k) == v for k, v in key.items()):
+        if kind == "k" and isinstance(item, dict) and all(item.get(k) == v for k, v in key):
             return item
     return None
 

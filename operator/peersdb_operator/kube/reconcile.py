@@ -34,7 +34,7 @@ from peersdb_operator.kube.kinds import (
     name_of,
 )
 from peersdb_operator.kube.metrics import Metrics
-from peersdb_operator.kube.observed import Observed, observe, store_address
+from peersdb_operator.kube.observed import ObjectKey, Observed, observe, store_address
 from peersdb_operator.kube.poller import Poller, Target
 
 log = logging.getLogger("peersdb.reconcile")
@@ -79,7 +79,8 @@ class Tools:
         environment: time and randomness.
         nodes_visible: whether Kubernetes nodes can be read.
         again: called with a key and seconds where a cluster is to be looked at again.
-        applied: fingerprints of the objects as they were when they were right, which saves applying them again.
+        applied: of each object, the stamp of what was wanted and the fingerprint of what was there when it was right,
+            which saves applying it again.
         status_written: when the status was last written.
     """
 
@@ -91,7 +92,7 @@ class Tools:
     environment: Environment
     nodes_visible: Callable[[], bool]
     again: Callable[[Key, float], None]
-    applied: dict[Key, dict[tuple[str, str], str]] = field(default_factory=dict)
+    applied: dict[Key, dict[ObjectKey, tuple[str, str]]] = field(default_factory=dict)
     status_written: dict[Key, float] = field(default_factory=dict)
 
     def forget(self, key: Key) -> None:
@@ -274,13 +275,12 @@ class _Pass:
                 if live is None:
                     if not await self._free(kind, obj):
                         return
-                elif self._applied.get(key) == drift.fingerprint(live):
+                elif self._applied.get(key) == (drift.stamp(obj), drift.fingerprint(live)):
+                    return
+                elif not drift.differs(live, obj):
+                    self._applied[key] = drift.stamp(obj), drift.fingerprint(live)
                     return
                 else:
-                    extras = drift.extras(obj, live["metadata"].get(drift.FOREIGN_FIELDS, ()))
-                    if not extras and drift.covers(live, obj):
-                        self._applied[key] = drift.fingerprint(live)
-                        return
                     obj = {**obj, "metadata": {**obj["metadata"], "uid": live["metadata"]["uid"]}}
                 made = await self._kube.apply(kind, obj)
                 made = await self._strip(kind, obj, made)
@@ -291,8 +291,7 @@ class _Pass:
                 self._applied.pop(key, None)
                 self._troubles.append(Trouble("ApplyRefused", f"{kind.kind} {name_of(obj)}: {error}"))
             else:
-                made = reduced(kind, made)
-                self._applied[key] = drift.fingerprint(made)
+                self._applied[key] = drift.stamp(obj), drift.fingerprint(reduced(kind, made))
                 self._tools.cache.put(kind, made)  # sooner than by its event
 
     async def _strip(self, kind: Kind, wanted: Object, live: Object) -> Object:

@@ -1,0 +1,228 @@
+"""Whether an object is what it should be: the pure part. Trees here have keys whose first letter says what is
+behind them, as a schema does: ``a`` a value, ``m`` a map, ``l`` a list of items with names, ``s`` a set.
+"""
+
+import copy
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peersdb_operator.kube import drift
+
+VALUES = st.integers(-2, 2) | st.sampled_from(["", "x", "500m", "1Gi"]) | st.booleans()
+NAMES = st.sampled_from(["one", "two", "three"])
+
+
+def trees(depth=3):
+    """Maps that may overlap: few keys, each always of the same kind."""
+    fields = {"a1": VALUES, "a2": VALUES, "s1": st.lists(NAMES, unique=True, max_size=2)}
+    if depth:
+        inner = trees(depth - 1)
+        fields |= {"m1": inner, "m2": inner, "l1": st.dictionaries(NAMES, inner, max_size=2).map(as_list)}
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+def as_list(items):
+    return [{"name": name, **fields} for name, fields in items.items()]
+
+
+def merged(wanted, other):
+    """What server-side apply makes of two managers' fields, where the first one is forced."""
+    result = copy.deepcopy(other)
+    for key, value in wanted.items():
+        if key not in result or key[0] == "a" or key == "name":
+            result[key] = copy.deepcopy(value)
+        elif key[0] == "m":
+            result[key] = merged(value, result[key])
+        elif key[0] == "s":
+            result[key] += [item for item in value if item not in result[key]]
+        else:
+            others = {item["name"]: item for item in result[key]}
+            mine = [merged(item, others.pop(item["name"], {})) for item in value]
+            result[key] = [*others.values(), *mine]
+    return result
+
+
+def owned(tree):
+    """The fields of a tree as FieldsV1."""
+    fields = {}
+    for key, value in tree.items():
+        if key[0] == "m" and value:
+            fields[f"f:{key}"] = {".": {}, **owned(value)}
+        elif key[0] == "l" and value:
+            items = {f"k:{json.dumps({'name': item['name']})}": {".": {}, **owned(item)} for item in value}
+            fields[f"f:{key}"] = items
+        elif key[0] == "s" and value:
+            fields[f"f:{key}"] = {f"v:{json.dumps(item)}": {} for item in value}
+        else:
+            fields[f"f:{key}"] = {}
+    return fields
+
+
+def in_order(tree):
+    """The tree with sets and lists of names in one order: theirs means nothing."""
+    if isinstance(tree, dict):
+        return {key: in_order(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return sorted((in_order(item) for item in tree), key=repr)
+    return tree
+
+
+def an_object(spec, **metadata):
+    return {"kind": "Thing", "metadata": {"name": "it", **metadata}, "spec": spec}
+
+
+def foreign(*trees_):
+    return [{"f:spec": owned(tree)} for tree in trees_ if owned(tree)]
+
+
+@given(trees())
+def test_what_is_wanted_covers_itself(tree):
+    assert drift.covers(tree, tree)
+
+
+@given(trees(), trees())
+def test_defaults_that_the_server_adds_are_no_difference(wanted, defaults):
+    def filled(tree, more):
+        """As defaults fill in: fields that are missing, never items of lists."""
+        if isinstance(tree, dict):
+            return {**more, **{key: filled(value, more) for key, value in tree.items()}}
+        return [filled(item, more) for item in tree] if isinstance(tree, list) else tree
+
+    assert drift.covers(filled(wanted, {f"default-{key}": value for key, value in defaults.items()}), wanted)
+
+
+def places(tree):
+    """Where each field and item of a tree is: what holds it, and its key there."""
+    for key in tree if isinstance(tree, dict) else range(len(tree)):
+        yield tree, key
+        if isinstance(tree[key], dict | list):
+            yield from places(tree[key])
+
+
+@given(trees().filter(bool), st.data())
+def test_what_lacks_anything_wanted_does_not_cover_it(wanted, data):
+    live = copy.deepcopy(wanted)
+    holder, key = data.draw(st.sampled_from(list(places(live))))
+    del holder[key]
+    assert not drift.covers(live, wanted)
+
+
+def test_amounts_are_the_same_however_they_are_written():
+    for one, other in [
+        ("500m", 0.5),
+        ("500m", "0.5"),
+        ("1024Mi", "1Gi"),
+        (1, "1"),
+        ("1000m", "1"),
+        ("1k", "1000"),
+    ]:
+        assert drift.covers({"cpu": one}, {"cpu": str(other)})
+    for one, other in [("500m", "5"), ("1G", "1Gi"), (True, "1"), (None, "0"), ("x", "y"), ("m", "0")]:
+        assert not drift.covers({"cpu": one}, {"cpu": other})
+
+
+@given(trees(), trees())
+def test_the_foreign_fields_that_are_not_wanted_are_found_and_taken_out(wanted, other):
+    live = an_object(merged(wanted, other))
+    found = drift.extras(an_object(wanted), foreign(other))
+    assert in_order(drift.without(live, found)) == in_order(an_object(wanted))
+    assert bool(found) == (in_order(live) != in_order(an_object(wanted)))
+
+
+@given(trees(), trees())
+def test_fields_that_nobody_else_owns_are_never_taken_out(wanted, defaults):
+    assert drift.extras(an_object(wanted), foreign()) == []
+    live = an_object(merged(wanted, defaults))
+    assert drift.without(live, []) == live
+
+
+@given(trees(), trees())
+def test_a_copy_is_changed_and_not_the_original(wanted, other):
+    live = an_object(merged(wanted, other))
+    before = copy.deepcopy(live)
+    drift.without(live, drift.extras(an_object(wanted), foreign(other)))
+    assert live == before
+
+
+def test_of_the_metadata_only_foreign_labels_are_taken_out():
+    fields = {
+        "f:metadata": {
+            "f:labels": {".": {}, "f:ours": {}, "f:theirs": {}},
+            "f:annotations": {"f:theirs": {}},
+            "f:finalizers": {'v:"theirs"': {}},
+            "f:ownerReferences": {'k:{"uid":"u"}': {}},
+        }
+    }
+    wanted = an_object({}, labels={"ours": "1"})
+    assert drift.extras(wanted, [fields]) == [("metadata", "labels", "theirs")]
+
+
+def test_a_restart_that_a_person_asked_for_is_kept():
+    annotations = {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}, "f:other": {}}
+    fields = {"f:spec": {"f:template": {"f:metadata": {"f:annotations": annotations}}}}
+    wanted = an_object({"template": {"metadata": {"annotations": {}}}})
+    assert drift.extras(wanted, [fields]) == [("spec", "template", "metadata", "annotations", "other")]
+
+
+def test_only_what_others_said_of_the_spec_is_foreign():
+    spec, ours = {"f:spec": {"f:a": {}}}, {"f:spec": {"f:b": {}}}
+    managed = [
+        {"manager": "peersdb-operator", "operation": "Apply", "fieldsV1": ours},
+        {"manager": "peersdb-operator", "operation": "Update", "fieldsV1": ours},
+        {"manager": "kubectl-edit", "fieldsV1": spec},
+        {"manager": "kubectl", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+        {
+            "manager": "kube-controller-manager",
+            "subresource": "status",
+            "fieldsV1": {"f:status": {"f:x": {}}},
+        },
+        {"manager": "odd", "fieldsV1": {"f:status": {"f:x": {}}}},
+        {"manager": "nobody"},
+    ]
+    assert drift.foreign_fields(managed) == [spec, {"f:spec": {"f:replicas": {}}}]
+
+
+@given(trees(), st.data())
+def test_a_value_that_is_owned_as_a_whole_has_to_be_exactly_the_wanted_one(wanted, data):
+    """As a Service's selector: a label that is added is owned as part of the whole, with no field of its own."""
+    more = data.draw(trees())
+    live = an_object({"selector": {**more, **wanted}})
+    fields = [{"f:spec": {"f:selector": {}}}]
+    assert drift.overruled(live, an_object({"selector": wanted}), fields) == ({**more, **wanted} != wanted)
+    assert not drift.overruled(live, an_object({"selector": wanted}), [])
+
+
+def test_a_map_whose_fields_are_owned_one_by_one_may_have_others():
+    live = an_object({"m": {"a": 1, "default": 2}})
+    assert not drift.overruled(live, an_object({"m": {"a": 1}}), [{"f:spec": {"f:m": {".": {}}}}])
+    assert not drift.overruled(live, an_object({"m": {"a": 1}}), [{"f:spec": {"f:m": {"f:default": {}}}}])
+
+
+@given(trees(), trees())
+def test_a_stamp_tells_two_objects_apart_and_nothing_else(one, other):
+    stamps = [
+        drift.stamp(drift.stamped(an_object(tree))) for tree in (one, other, dict(reversed(one.items())))
+    ]
+    assert (stamps[0] == stamps[1]) == (json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True))
+    assert stamps[0] == stamps[2]
+
+
+def test_a_fingerprint_changes_with_what_people_change_and_with_nothing_else():
+    live = an_object({"a": 1}, labels={"l": "1"}, annotations={"n": "1"}, resourceVersion="1")
+    first = drift.fingerprint(live)
+    later = {
+        **live,
+        "status": {"x": 1},
+        "metadata": {**live["metadata"], "resourceVersion": "2", "generation": 3},
+    }
+    assert drift.fingerprint(later) == first
+    for changed in (
+        an_object({"a": 2}, labels={"l": "1"}, annotations={"n": "1"}),
+        an_object({"a": 1}, labels={"l": "2"}, annotations={"n": "1"}),
+        an_object({"a": 1}, labels={"l": "1"}),
+        an_object({"a": 1}, labels={"l": "1"}, annotations={"n": "1"}, foreignFields=[{"f:spec": {}}]),
+        an_object({"a": 1}, labels={"l": "1"}, annotations={"n": "1"}, ownerReferences=[{}]),
+    ):
+        assert drift.fingerprint(changed) != first
