@@ -22,6 +22,11 @@ from peersdb_operator.kube.kinds import FIELD_MANAGER, Kind, Object, name_of
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+#: A JSON patch whose test fails is answered by this status, as are values that the server does not take.
+UNPROCESSABLE = 422
+#: Parts of an object that no patch writes.
+_GIVEN = frozenset({"apiVersion", "kind", "metadata", "status"})
 
 #: Seconds for one request. An API server under load answers within some seconds; longer is an outage.
 REQUEST_TIMEOUT = 15.0
@@ -149,6 +154,33 @@ class Kube:
             body=obj,
         )
 
+    async def rewrite(self, kind: Kind, obj: Object) -> Object:
+        """Write all that people decide of an object over the one of the same resource version; needs `patch` alone.
+
+        Raises:
+            Conflict: it has another resource version by now.
+        """
+        self._on_write(kind.kind, "patch")
+        metadata = obj["metadata"]
+        parts = {f"/{part}": value for part, value in obj.items() if part not in _GIVEN}
+        parts["/metadata/labels"] = metadata.get("labels", {})
+        patch: list[Object] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
+        ]
+        patch += [{"op": "replace", "path": path, "value": value} for path, value in parts.items()]
+        try:
+            return await self._json(
+                "PATCH",
+                kind.path(metadata.get("namespace"), name_of(obj)),
+                {"fieldManager": FIELD_MANAGER},
+                body=patch,
+                content=JSON_PATCH,
+            )
+        except Refused as error:
+            if error.status == UNPROCESSABLE and "test" in str(error):
+                raise Conflict(str(error), error.status) from error
+            raise
+
     async def merge(self, kind: Kind, namespace: str | None, name: str, patch: Object) -> Object:
         """Merge some fields into an object."""
         self._on_write(kind.kind, "patch")
@@ -175,7 +207,7 @@ class Kube:
         path: str,
         query: Mapping[str, Any] | None = None,
         *,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         content: str = "application/json",
     ) -> Object:
         response = await self._request(method, path, query, body=body, content=content)
@@ -190,7 +222,7 @@ class Kube:
         path: str,
         query: Mapping[str, Any] | None = None,
         *,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         content: str = "application/json",
         timeout: aiohttp.ClientTimeout | float = REQUEST_TIMEOUT,  # noqa: ASYNC109 - handed to aiohttp
     ) -> Any:

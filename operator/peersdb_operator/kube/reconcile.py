@@ -302,7 +302,7 @@ class _Pass:
             return live
         cleaned = drift.without(live, extras)
         cleaned["metadata"].pop("managedFields", None)
-        return await self._kube.replace(kind, cleaned)
+        return await self._kube.rewrite(kind, cleaned)
 
     async def _free(self, kind: Kind, obj: Object) -> bool:
         """Whether a name is free: an object that is not labelled as ours is somebody's."""
