@@ -98,7 +98,9 @@ def reduced(kind: Kind, obj: Object) -> Object:
     foreign = foreign_fields(metadata.get("managedFields", ()))
     if foreign:
         kept[FOREIGN_FIELDS] = foreign
-    return {**{field: value for field, value in obj.items() if field != "metadata"}, "metadata": kept}
+    # The items of a list do not say what they are.
+    what = {"apiVersion": kind.api_version, "kind": kind.kind}
+    return {**{field: value for field, value in obj.items() if field != "metadata"}, **what, "metadata": kept}
 
 
 def cluster_of(obj: Object) -> Key:
