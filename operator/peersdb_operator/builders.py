@@ -243,7 +243,6 @@ def _container(cluster: Cluster, group: Group) -> Object:
                 bootstrap=bootstrap_addresses(cluster, group),
                 announce=f"/dns/{names.any_pod_host(cluster, group)}/tcp/{cluster.libp2p_port}",
             )
-            + policies.secret_arguments(cluster)
         ),
         "env": [
             {"name": names.POD_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -257,6 +256,7 @@ def _container(cluster: Cluster, group: Group) -> Object:
                     }
                 },
             },
+            *policies.secret_environment(cluster),
         ],
         "ports": [
             {"name": names.HTTP_PORT, "containerPort": cluster.http_port, "protocol": "TCP"},

@@ -41,6 +41,8 @@ ROTATE_SWARM_KEY_ANNOTATION = "peersdb.io/rotate-swarm-key"
 
 OPERATOR_NAMESPACE = "peersdb-system"
 """Where deploy/ installs the operator."""
+MONITORING_LABEL = "peersdb.io/monitoring"
+"""Of namespaces from which metrics are read."""
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 HTTP_PORT = "http"

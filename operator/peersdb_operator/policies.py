@@ -1,6 +1,6 @@
 """Who may reach the nodes, and the secrets they hold: parts of objects, pure.
 
-Secrets reach a node as files, never as variables or arguments, which end up in descriptions and logs.
+Secrets reach a node as files; variables say where, and never hold one, for they end up in descriptions and logs.
 """
 
 from __future__ import annotations
@@ -19,16 +19,22 @@ SECRETS_DIR = "/etc/peersdb"
 def network_policy(cluster: Cluster, operator_namespace: str) -> Object:
     """Build the spec of the NetworkPolicy: ingress alone, a node reaches whom it likes.
 
-    The members reach each other on both ports (they ask each other's HTTP API where libp2p is), the operator
-    reaches the HTTP API. Probes come from the Kubernetes node and are always let through.
+    The members reach each other on both ports (they ask each other's HTTP API where libp2p is); the operator and
+    namespaces labelled for monitoring reach the HTTP API. Probes come from the Kubernetes node, which is let through.
     """
     members: Object = {"podSelector": {"matchLabels": names.cluster_selector(cluster)}}
     operator: Object = {
         "namespaceSelector": {"matchLabels": {names.NAMESPACE_LABEL: operator_namespace}},
         "podSelector": {"matchLabels": {names.NAME_LABEL: names.MANAGED_BY}},
     }
+    monitoring: Object = {"namespaceSelector": {"matchLabels": {names.MONITORING_LABEL: "true"}}}
     http_from = cluster.access.http_from
-    http_peers = [members, operator, *([{"podSelector": {}}] if http_from is None else map(dict, http_from))]
+    http_peers = [
+        members,
+        operator,
+        monitoring,
+        *([{"podSelector": {}}] if http_from is None else map(dict, http_from)),
+    ]
     return {
         "podSelector": {"matchLabels": names.cluster_selector(cluster)},
         "policyTypes": ["Ingress"],
@@ -42,11 +48,12 @@ def network_policy(cluster: Cluster, operator_namespace: str) -> Object:
     }
 
 
-def secret_arguments(cluster: Cluster) -> tuple[str, ...]:
-    """Give the node's flags for the secrets it is given."""
-    return tuple(
-        part for flag, _, volume, key in _secrets(cluster) for part in (flag, f"{SECRETS_DIR}/{volume}/{key}")
-    )
+def secret_environment(cluster: Cluster) -> list[Object]:
+    """Give the variables that say where the secrets are; the client in a pod reads them too."""
+    return [
+        {"name": variable, "value": f"{SECRETS_DIR}/{volume}/{key}"}
+        for variable, _, volume, key in _secrets(cluster)
+    ]
 
 
 def secret_volumes(cluster: Cluster) -> list[Object]:
@@ -74,6 +81,6 @@ def secret_mounts(cluster: Cluster) -> list[Object]:
 
 def _secrets(cluster: Cluster) -> Iterator[tuple[str, SecretRef, str, str]]:
     if cluster.api_token is not None:
-        yield "-api-token-file", cluster.api_token, names.API_TOKEN_VOLUME, names.API_TOKEN_KEY
+        yield "PEERSDB_API_TOKEN_FILE", cluster.api_token, names.API_TOKEN_VOLUME, names.API_TOKEN_KEY
     if cluster.swarm_key is not None:
-        yield "-swarm-key-file", cluster.swarm_key, names.SWARM_KEY_VOLUME, names.SWARM_KEY_KEY
+        yield "PEERSDB_SWARM_KEY_FILE", cluster.swarm_key, names.SWARM_KEY_VOLUME, names.SWARM_KEY_KEY

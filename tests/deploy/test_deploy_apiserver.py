@@ -11,7 +11,7 @@ import yaml
 from deploy_apiserver import ApiServer
 from deploy_files import DEPLOY, documents
 
-from peersdb_operator import builders, cluster, definition
+from peersdb_operator import builders, cluster
 
 OPERATOR = "peersdb-system:peersdb-operator"
 DEFINITION = "peersdbclusters.peersdb.io"
@@ -46,11 +46,6 @@ CANARY = [
 ]
 
 pytestmark = pytest.mark.processes
-
-protection = pytest.mark.skipif(
-    "deletionProtection" not in definition.schema()["properties"]["spec"]["properties"],
-    reason="crds/ has no spec.deletionProtection",
-)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +187,6 @@ def test_the_operator_may_keep_its_lease_and_say_how_a_cluster_stands(server, na
     assert server.get("peersdbcluster", "told", "-n", namespace)["status"] == status["status"]
 
 
-@protection
 def test_a_protected_cluster_is_deleted_once_its_protection_is_lifted_as_the_message_says(server, namespace):
     create(server, sample("kept", namespace, deletionProtection=True), sample("free", namespace))
     refused = server("delete", "peersdbcluster", "kept", "-n", namespace, check=False)
@@ -207,7 +201,6 @@ def test_a_protected_cluster_is_deleted_once_its_protection_is_lifted_as_the_mes
     server("delete", "peersdbcluster", "kept", "-n", namespace)
 
 
-@protection
 def test_a_namespace_that_holds_a_protected_cluster_is_not_deleted(server, namespace):
     create(server, sample("kept", namespace, deletionProtection=True), sample("free", namespace))
 
@@ -262,7 +255,6 @@ def test_policies_whose_definition_was_never_there_hold_no_namespace(tmp_path):
         other.stop()
 
 
-@protection
 def test_policies_whose_definition_is_gone_hold_no_namespace(server, namespace):
     """The last test: the definition goes for good."""
     create(server, sample("kept", namespace, deletionProtection=True))

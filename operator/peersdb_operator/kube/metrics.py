@@ -98,6 +98,11 @@ class Metrics:
             gauge.labels(*labels).set(value)
         self._series[key] = set(series)
 
+    def forget_all(self) -> None:
+        """Take all clusters' series away: another operator tells of them now."""
+        for key in list(self._series):
+            self.forget(key)
+
     def forget(self, key: Key) -> None:
         """Take a cluster's series away."""
         for gauge, labels in self._series.pop(key, set()):

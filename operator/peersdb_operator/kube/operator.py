@@ -91,6 +91,7 @@ class Operator:
                 await self._work(kube, group)
         finally:
             self.metrics.leader.set(0)
+            self.metrics.forget_all()
 
     async def _work(self, kube: Kube, group: asyncio.TaskGroup) -> None:
         cache = Cache((*OWNED, POD, NODE))
