@@ -14,7 +14,7 @@ VALUES = st.integers(-2, 2) | st.sampled_from(["", "x", "500m", "1Gi"]) | st.boo
 NAMES = st.sampled_from(["one", "two", "three"])
 
 
-def trees(depth=3):
+def trees(depth=2):
     """Maps that may overlap: few keys, each always of the same kind."""
     fields = {"a1": VALUES, "a2": VALUES, "s1": st.lists(NAMES, unique=True, max_size=2)}
     if depth:

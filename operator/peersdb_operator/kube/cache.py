@@ -16,7 +16,8 @@ from peersdb_operator.kube.kinds import NODE, POD, Kind, Object, name_of
 
 Key = tuple[str, str]
 """Namespace and name of a cluster."""
-_Place = tuple[str, str]  # namespace ("" for what lies in none) and name of an object
+Place = tuple[str, str]
+"""Namespace ("" for what lies in none) and name of an object."""
 
 
 class Cache:
@@ -28,33 +29,45 @@ class Cache:
 
     def __init__(self, kinds: tuple[Kind, ...]) -> None:
         """Begins empty."""
-        self._objects: dict[Kind, dict[_Place, bytes]] = {kind: {} for kind in kinds}
-        self._places: dict[Kind, dict[Key, set[_Place]]] = {kind: defaultdict(set) for kind in kinds}
+        self._objects: dict[Kind, dict[Place, bytes]] = {kind: {} for kind in kinds}
+        self._places: dict[Kind, dict[Key, set[Place]]] = {kind: defaultdict(set) for kind in kinds}
         self.on_change: Callable[[Key], None] = lambda _key: None
 
     def put(self, kind: Kind, obj: Object) -> None:
         """Take in an object, unless what is known is newer."""
-        place = _place(obj)
-        before = self._objects[kind].get(place)
-        if before is not None and _version(json.loads(before)) > _version(obj):
+        place, known = _place(obj), self._objects[kind]
+        before = json.loads(known[place]) if place in known else None
+        if before is not None and _version(before) > _version(obj):
             return
-        text = json.dumps(reduced(kind, obj), separators=(",", ":")).encode()
-        if text == before:
+        after = reduced(kind, obj)
+        if after == before:
             return
-        self._objects[kind][place] = text
-        key = cluster_of(obj)
-        self._places[kind][key].add(place)
-        if before is None or not _same_but_version(before, text):
-            self.on_change(key)
+        if before is not None and cluster_of(before) != cluster_of(after):
+            self._forget(kind, place)  # its label was changed: the cluster that lost it has to know
+        known[place] = json.dumps(after, separators=(",", ":")).encode()
+        self._places[kind][cluster_of(after)].add(place)
+        if before is None or not _same_but_version(before, after):
+            self.on_change(cluster_of(after))
 
     def drop(self, kind: Kind, obj: Object) -> None:
-        """Forget an object that was deleted."""
-        self._drop(kind, _place(obj), cluster_of(obj))
+        """Forget an object that was deleted, unless what is known is newer: it was made again."""
+        known = self._objects[kind].get(_place(obj))
+        if known is not None and _version(json.loads(known)) <= _version(obj):
+            self._forget(kind, _place(obj))
 
-    def retain(self, kind: Kind, places: set[_Place]) -> None:
-        """Forget what a whole list no longer has: deleted while nobody watched."""
+    def retain(self, kind: Kind, namespace: str | None, places: set[Place], version: str) -> None:
+        """Forget what a whole list no longer has: deleted while nobody watched.
+
+        Args:
+            kind: of the list.
+            namespace: of the list; None means all.
+            places: what it has.
+            version: its resource version; what is newer is not known to it.
+        """
         for place in self._objects[kind].keys() - places:
-            self._drop(kind, place, cluster_of(json.loads(self._objects[kind][place])))
+            known = json.loads(self._objects[kind][place])
+            if namespace in (None, place[0]) and _version(known) <= _number(version):
+                self._forget(kind, place)
 
     def of_cluster(self, kind: Kind, key: Key) -> list[Object]:
         """Give all objects of a kind that belong to a cluster by their label, in the order of names."""
@@ -66,9 +79,8 @@ class Cache:
         for text in list(self._objects[kind].values()):
             yield json.loads(text)
 
-    def _drop(self, kind: Kind, place: _Place, key: Key) -> None:
-        if self._objects[kind].pop(place, None) is None:
-            return
+    def _forget(self, kind: Kind, place: Place) -> None:
+        key = cluster_of(json.loads(self._objects[kind].pop(place)))
         places = self._places[kind]
         places[key].discard(place)
         if not places[key]:
@@ -83,12 +95,16 @@ def reduced(kind: Kind, obj: Object) -> Object:
         field: metadata[field]
         for field in (
             "name", "namespace", "uid", "resourceVersion", "generation", "labels", "annotations",
-            "ownerReferences", "deletionTimestamp", "creationTimestamp", "finalizers",
+            "ownerReferences", "deletionTimestamp",
         )
         if field in metadata
     }  # fmt: skip
     if kind is POD:
-        return {"metadata": kept, "spec": _of_pod(obj.get("spec", {})), "status": _status_of_pod(obj)}
+        return {
+            "metadata": kept,
+            "spec": {"nodeName": obj.get("spec", {}).get("nodeName", "")},
+            "status": _status_of_pod(obj),
+        }
     if kind is NODE:
         return {
             "metadata": {"name": kept["name"], "labels": kept.get("labels", {})},
@@ -109,26 +125,23 @@ def cluster_of(obj: Object) -> Key:
     return metadata.get("namespace", ""), (metadata.get("labels") or {}).get(names.INSTANCE_LABEL, "")
 
 
-def _place(obj: Object) -> _Place:
+def _place(obj: Object) -> Place:
     return obj["metadata"].get("namespace", ""), name_of(obj)
 
 
 def _version(obj: Object) -> int:
+    return _number(obj["metadata"].get("resourceVersion", ""))
+
+
+def _number(version: str) -> int:
     # The API promises no order, etcd's revisions have one, and every API server there is shows them.
-    version = obj["metadata"].get("resourceVersion", "")
-    return int(version) if version.isdigit() else 0
+    return int(version) if version.isdecimal() else 0
 
 
-def _same_but_version(one: bytes, other: bytes) -> bool:
+def _same_but_version(one: Object, other: Object) -> bool:
     """Tell whether nothing changed that is kept, as with a pod's heartbeat."""
-    first, second = json.loads(one), json.loads(other)
-    for obj in (first, second):
-        obj["metadata"].pop("resourceVersion", None)
-    return bool(first == second)
-
-
-def _of_pod(spec: Object) -> Object:
-    return {field: spec[field] for field in ("nodeName", "nodeSelector") if field in spec}
+    first, second = ({**obj, "metadata": {**obj["metadata"], "resourceVersion": ""}} for obj in (one, other))
+    return first == second
 
 
 def _status_of_pod(obj: Object) -> Object:

@@ -65,7 +65,7 @@ class Informer:
             for obj in items:
                 places.add((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
                 self._cache.put(self._kind, obj)
-        self._cache.retain(self._kind, places)
+        self._cache.retain(self._kind, self._namespace, places, version)
         return version
 
     async def _watch(self, version: str) -> str:
