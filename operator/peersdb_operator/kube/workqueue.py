@@ -70,13 +70,6 @@ class WorkQueue(Generic[K]):
         self.add_after(key, delay)
         return delay
 
-    def forget(self, key: K) -> None:
-        """The key means nothing any more: its timer and its failures go."""
-        self._failures.pop(key, None)
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
-
     def _give_back(self, key: K) -> None:
         self._busy.discard(key)
         if key in self._dirty:
