@@ -254,7 +254,10 @@ class _Pass:
         first = [obj for obj in plan.apply if obj["kind"] != STATEFUL_SET.kind]
         last = [obj for obj in plan.apply if obj["kind"] == STATEFUL_SET.kind]
         for phase in (first, last):
-            await asyncio.gather(*(self._apply(obj) for obj in phase))
+            # Each ends before the reconcile does, also when another fails: nothing is written behind its back.
+            ended = await asyncio.gather(*map(self._apply, phase), return_exceptions=True)
+            for error in filter(None, ended):
+                raise error
         namespace = self._resource["metadata"]["namespace"]
         for kind, name, patch in plan.patch:
             await self._kube.merge(kind, namespace, name, patch)
