@@ -16,6 +16,7 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
+from yaml import YAMLError
 
 from peersdb_operator.errors import Conflict, Gone, KubeError, NotFound, Refused, Unavailable
 from peersdb_operator.kube.kinds import FIELD_MANAGER, Kind, Object, name_of
@@ -35,6 +36,8 @@ PAGE = 250
 #: A watch is asked to end after so long (seconds); one that is silent for longer lost its other end.
 WATCH_SECONDS = 240
 WATCH_SILENCE = 60.0
+#: An API server that asks for a longer wait than this (seconds) is asked again all the same.
+MAX_RETRY_AFTER = 300.0
 #: One line of a watch: etcd keeps no object above 1.5 MiB.
 MAX_LINE = 4 * 1024 * 1024
 
@@ -74,8 +77,10 @@ class Kube:
             query["labelSelector"] = selector
         while True:
             answer = await self._json("GET", kind.path(namespace), query)
-            metadata = answer["metadata"]
-            yield answer["items"], metadata["resourceVersion"]
+            items, metadata = answer.get("items"), answer.get("metadata") or {}
+            if not isinstance(items, list) or "resourceVersion" not in metadata:
+                raise Unavailable(f"the list of {kind.plural} is none: is this the API server?")
+            yield items, metadata["resourceVersion"]
             if not metadata.get("continue"):
                 return
             query["continue"] = metadata["continue"]
@@ -101,11 +106,11 @@ class Kube:
         response = await self._request("GET", kind.path(namespace), query, timeout=timeout)
         try:
             async for line in _lines(response.response):
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    raise _error(event["object"].get("code", 500), event["object"], f"watch of {kind.plural}")
-                yield event["type"], event["object"]
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                event, obj = _event(line)
+                if event == "ERROR":
+                    raise _error(obj.get("code", 500), obj, f"watch of {kind.plural}")
+                yield event, obj
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise Unavailable(f"the watch of {kind.plural} broke off: {error!r}") from error
         finally:
             response.response.close()
@@ -212,9 +217,12 @@ class Kube:
     ) -> Object:
         response = await self._request(method, path, query, body=body, content=content)
         try:
-            return dict(json.loads(await response.read()))
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            document = json.loads(await response.read())
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise Unavailable(f"{method} {path}: the answer broke off: {error!r}") from error
+        if not isinstance(document, dict):
+            raise Unavailable(f"{method} {path}: the answer is no object")
+        return document
 
     async def _request(
         self,
@@ -244,7 +252,10 @@ class Kube:
         except (TimeoutError, aiohttp.ClientError, OSError, ssl.SSLError) as error:
             raise Unavailable(f"{method} {path}: no answer: {error!r}") from error
         if response.status >= 300:
-            raw = await response.read()
+            try:
+                raw = await response.read()
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                raw = b""  # the status says enough
             raise _error(
                 response.status, _document(raw), f"{method} {path}", response.headers.get("Retry-After", "")
             )
@@ -268,11 +279,12 @@ async def connect(on_write: Callable[[str, str], None] = lambda _kind, _verb: No
             config.load_incluster_config(client_configuration=configuration)
         else:
             await config.load_kube_config(client_configuration=configuration)
-    except (config.ConfigException, OSError) as error:
+        # Concurrent requests of one reconcile times the workers, and a watch for each kind.
+        configuration.connection_pool_maxsize = 64
+        return Kube(ApiClient(configuration), on_write)
+    # The library takes what a kubeconfig says on trust: AttributeError and TypeError mean one of another shape.
+    except (config.ConfigException, OSError, YAMLError, ValueError, AttributeError, TypeError) as error:
         raise KubeError(f"no API server to talk to: {error}; set KUBECONFIG, or run in a pod") from error
-    # Concurrent requests of one reconcile times the workers, and a watch for each kind.
-    configuration.connection_pool_maxsize = 64
-    return Kube(ApiClient(configuration), on_write)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -289,6 +301,17 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
                 yield line
 
 
+def _event(line: bytes) -> tuple[str, Object]:
+    event = json.loads(line)
+    try:
+        kind, obj = event["type"], event["object"]
+        if kind != "ERROR":
+            obj["metadata"]["resourceVersion"]
+    except (KeyError, TypeError) as error:
+        raise ValueError("no event: is this the API server?") from error
+    return str(kind), dict(obj)
+
+
 def _document(raw: bytes | str | None) -> Object:
     try:
         document = json.loads(raw or b"")
@@ -300,12 +323,10 @@ def _document(raw: bytes | str | None) -> Object:
 def _error(status: int, document: Object, what: str, retry_after: str = "") -> KubeError:
     """Make the error of an answer; ``document`` is its Status object, if it is one."""
     message = f"{what}: {status} {document.get('message') or document.get('reason') or ''}".rstrip()
-    seconds = float(retry_after) if retry_after.isdigit() else 0.0
+    seconds = min(float(retry_after), MAX_RETRY_AFTER) if retry_after.isdecimal() else 0.0
     kinds: dict[int, type[KubeError]] = {404: NotFound, 409: Conflict, 410: Gone}
     if status in kinds:
         return kinds[status](message, status, seconds)
-    if status == 504 and document.get("reason") == "Expired":
-        return Gone(message, status)
     if status in (408, 429) or status >= 500 or status == 0:
         # Server-side apply of a field that the schema lacks is answered by 500 too: backoff serves both.
         return Unavailable(message, status, seconds)

@@ -19,6 +19,10 @@ log = logging.getLogger("peersdb.informer")
 
 #: Seconds until a list is tried again, doubled each time, with jitter: many operators may wait for one API server.
 RETRY_FIRST, RETRY_LAST = 0.5, 30.0
+#: A watch lasts for minutes; one that ends within so many seconds is not opened again at once.
+SHORT = 1.0
+#: Too many requests: what is known is still good.
+_BUSY = 429
 
 
 class Informer:
@@ -36,43 +40,49 @@ class Informer:
         self._kube, self._cache, self._kind = kube, cache, kind
         self._namespace, self._selector = namespace, selector
         self.synced, self.refused = asyncio.Event(), ""
+        self._version = ""  # to watch from; empty: list first
 
     async def run(self) -> None:
         """Lists and watches until it is cancelled."""
-        delay = RETRY_FIRST
-        version = ""
+        delay, clock = RETRY_FIRST, asyncio.get_running_loop().time
         while True:
+            began, wait = clock(), 0.0
             try:
-                if not version:
-                    version = await self._list()
-                    self.synced.set()
-                    self.refused = ""
-                version = await self._watch(version)
-                delay = RETRY_FIRST
+                if not self._version:
+                    await self._list()
+                await self._watch()
             except Gone:
-                version = ""
+                self._version = ""
             except KubeError as error:
+                log.warning("%s: %s", self._kind.plural, error)
+                if error.status not in (0, _BUSY):
+                    self._version = ""
                 if isinstance(error, Refused):
                     self.refused = str(error)
                     self.synced.set()  # nobody should wait for what will not come
-                log.warning("%s: %s; again in %.1f s", self._kind.plural, error, delay)
-                await asyncio.sleep(max(error.retry_after, delay * random.uniform(0.7, 1.3)))  # noqa: S311 - jitter
+                wait = max(error.retry_after, RETRY_FIRST)
+            if clock() - began > SHORT:
+                delay = RETRY_FIRST
+            else:
+                wait = max(wait, delay * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
                 delay = min(2 * delay, RETRY_LAST)
+            await asyncio.sleep(wait)
 
-    async def _list(self) -> str:
+    async def _list(self) -> None:
         places, version = set(), ""
         async for items, version in self._kube.pages(self._kind, self._namespace, self._selector):  # noqa: B007 - the last one counts
             for obj in items:
                 places.add((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
                 self._cache.put(self._kind, obj)
         self._cache.retain(self._kind, self._namespace, places, version)
-        return version
+        self._version, self.refused = version, ""
+        self.synced.set()
 
-    async def _watch(self, version: str) -> str:
-        async for event, obj in self._kube.watch(self._kind, self._namespace, self._selector, version):
-            version = obj["metadata"]["resourceVersion"]
+    async def _watch(self) -> None:
+        """Takes in changes, and remembers how far it came, until the watch ends."""
+        async for event, obj in self._kube.watch(self._kind, self._namespace, self._selector, self._version):
             if event == "DELETED":
                 self._cache.drop(self._kind, obj)
             elif event != "BOOKMARK":
                 self._cache.put(self._kind, obj)
-        return version
+            self._version = obj["metadata"]["resourceVersion"]
