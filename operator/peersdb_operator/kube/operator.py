@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from peersdb_operator.errors import KubeError, NotFound, Refused
@@ -53,22 +54,24 @@ class Operator:
     Attributes:
         queue: the clusters that wait for a reconcile.
         metrics: what is counted.
+        leading: whether it does a leader's work.
     """
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, clock: Callable[[], float] = time.monotonic) -> None:
         """Looks after the clusters of ``scope``."""
-        self._scope = scope
+        self._scope, self._clock = scope, clock
         self.queue: WorkQueue[Key] = WorkQueue()
         self.metrics = Metrics(lambda: len(self.queue))
-        self._progress = time.monotonic()
+        self.leading = False
+        self._progress = clock()
 
     def wrote(self, kind: str, verb: str) -> None:
         """Counts a write to the API server."""
         self.metrics.writes.labels(kind, verb).inc()
 
     def idle_seconds(self) -> float:
-        """Tells for how long clusters have waited without a reconcile ending; 0 where none waits."""
-        return time.monotonic() - self._progress if len(self.queue) else 0.0
+        """Tells for how long a leader's clusters have waited without a reconcile beginning or ending."""
+        return self._clock() - self._progress if self.leading and len(self.queue) else 0.0
 
     async def check(self, kube: Kube) -> None:
         """Refuses to run where the resource is not defined: its watch would be silent for ever.
@@ -84,12 +87,20 @@ class Operator:
             raise KubeError("the API server does not know PeersDBCluster: apply crds/ first") from error
 
     async def lead(self, kube: Kube) -> None:
-        """Does a leader's work until it is cancelled."""
+        """Does a leader's work until it is cancelled.
+
+        Raises:
+            KubeError: the operator may not read what it needs.
+        """
+        self.leading, self._progress = True, self._clock()
         self.metrics.leader.set(1)
         try:
             async with asyncio.TaskGroup() as group:
                 await self._work(kube, group)
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
         finally:
+            self.leading = False
             self.metrics.leader.set(0)
             self.metrics.forget_all()
 
@@ -162,7 +173,7 @@ class Operator:
     async def _worker(self, reconciler: Reconciler) -> None:
         while True:
             key = await self.queue.get()
-            began = time.monotonic()
+            began = self._progress = self._clock()
             try:
                 async with asyncio.timeout(RECONCILE_TIMEOUT):
                     await reconciler.reconcile(key)
@@ -171,14 +182,27 @@ class Operator:
             except Exception as error:  # a bug of one cluster's must not stop the others
                 log.exception("reconcile of %s/%s failed", *key)
                 self._failed(key, error, 0.0)
+            except asyncio.CancelledError:
+                self.queue.done(key)  # this operator may lead again, and then work on it again
+                raise
             else:
                 self.queue.done(key)
                 self.metrics.reconciles.labels("ok").inc()
             finally:
-                self._progress = time.monotonic()
+                self._progress = self._clock()
                 self.metrics.reconcile_seconds.observe(self._progress - began)
 
     def _failed(self, key: Key, error: Exception, retry_after: float) -> None:
         delay = self.queue.failed(key, retry_after)
         self.metrics.reconciles.labels("error").inc()
-        log.warning("reconcile of %s/%s: %s; again in %.0f s", *key, error or type(error).__name__, delay)
+        log.warning(
+            "reconcile of %s/%s: %s; again in %.0f s", *key, str(error) or type(error).__name__, delay
+        )
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Give the first error of a group of groups: of several tasks that fail, the others were ended by it."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -64,18 +64,25 @@ def run(
         clusterwide=not namespaces,
         namespaces=namespaces,
         liveness_endpoint=health,
+        stop_flag=process.ended,
     )
     if process.error is not None:
         raise process.error
 
 
 class _Process:
-    """The own tasks beside kopf's."""
+    """The own tasks beside kopf's.
+
+    Attributes:
+        ended: set when they end by themselves: the process is to end too.
+        error: why they did.
+    """
 
     def __init__(self, operator: Operator, own: str, instance: str, *, elect: bool) -> None:
         self.operator, self._own, self._instance, self._elect = operator, own, instance, elect
         self._task: asyncio.Task[None] | None = None
-        self.error: KubeError | None = None
+        self.ended = asyncio.Event()
+        self.error: Exception | None = None
 
     async def start(self) -> None:
         kube = await connect(self.operator.wrote)
@@ -93,7 +100,10 @@ class _Process:
                 await lease.lead(lambda: self.operator.lead(kube))
             else:
                 await self.operator.lead(kube)
+        except Exception as error:  # noqa: BLE001 - raised again where the process ends
+            self.error = error
         finally:
+            self.ended.set()
             await kube.close()
 
     async def end(self) -> None:
@@ -105,12 +115,9 @@ class _Process:
         """Raises where the process should be restarted."""
         if self._task is not None and self._task.done():
             raise kopf.PermanentError("the operator's work has ended")
-        if self.operator.idle_seconds() > STUCK_AFTER and self._leading():
+        if self.operator.idle_seconds() > STUCK_AFTER:
             raise kopf.PermanentError("clusters wait and no reconcile ends")
         return "ok"
-
-    def _leading(self) -> bool:
-        return bool(self.operator.metrics.leader._value.get())  # noqa: SLF001 - a gauge has no reader
 
 
 def _register(registry: kopf.OperatorRegistry, process: _Process) -> None:
