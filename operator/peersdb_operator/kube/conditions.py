@@ -86,7 +86,7 @@ def make(
             region["headsLag"] = behind
     versions = sorted({facts.version for facts in observed.facts.values() if facts.version})
     if versions:
-        result["version"] = ", ".join(versions)
+        result["version"] = _listing(versions)
     result["builder"] = previous.get("builder", builders.VERSION)
     return result
 

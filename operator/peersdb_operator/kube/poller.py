@@ -32,6 +32,8 @@ EAGER, CALM = 1.0, 15.0
 STALE = 60.0
 #: A status has one or two KiB and grows with the number of connected peers; more is no node's.
 MAX_ANSWER = 1024 * 1024
+#: What is told goes into the status: an address has 60 characters, a version 10, and a count is below this.
+MAX_TEXT, MAX_NUMBER = 256, 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,31 +139,52 @@ class Poller:
             try:
                 for token in target.tokens or ("",):
                     headers = {"Authorization": f"Bearer {token}"} if token else {}
-                    async with session.get(url, headers=headers) as response:
+                    # A node redirects nowhere; whoever does so gets no token for another place.
+                    async with session.get(url, headers=headers, allow_redirects=False) as response:
                         if response.status == 200:
-                            document = json.loads(await response.content.read(MAX_ANSWER))
+                            document = json.loads(await _read(response))
                             return document if isinstance(document, dict) else None
-            except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
                 log.debug("%s: %r", url, error)
             finally:
                 self._took(self._clock() - began)
         return None
 
     def _fact(self, answer: Mapping[str, Any], most_before: int) -> PodFacts:
-        entries = _number(answer.get("entries"))
-        replication = answer.get("replicationSeconds")
+        entries = int(_number(answer.get("entries")) or 0)
         return PodFacts(
             at=self._clock(),
-            entries=int(entries),
-            store_address=str(answer.get("storeAddress") or ""),
-            version=str(answer.get("version") or ""),
-            lag=max(0, most_before - int(entries)),
-            replication=float(replication) if isinstance(replication, int | float) else None,
+            entries=entries,
+            store_address=_text(answer.get("storeAddress")),
+            version=_text(answer.get("version")),
+            lag=max(0, most_before - entries),
+            replication=_number(answer.get("replicationSeconds")),
         )
 
 
-def _number(value: object) -> float:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Read a body to its end.
+
+    Raises:
+        ValueError: it is longer than `MAX_ANSWER`.
+    """
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise ValueError(f"more than {MAX_ANSWER} bytes")
+    return bytes(body)
+
+
+def _number(value: object) -> float | None:
+    """Take a number that is one, not negative, and an integer to any program if it is an integer."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_NUMBER:
+        return float(value)
+    return None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable() else ""
 
 
 def _news(fact: PodFacts) -> tuple[Any, ...]:
