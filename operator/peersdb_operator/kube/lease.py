@@ -60,12 +60,11 @@ class Lease:
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Waits to be elected, works as long as the Lease is ours, and stands for election again; for ever."""
         while True:
-            while not await self._renew():  # noqa: ASYNC110 - no watch tells that a lease ran out
-                await asyncio.sleep(self._times.period)
+            renewed = await self._elected()
             log.info("leading as %s", self._identity)
             task = asyncio.ensure_future(work())
             try:
-                await self._keep(task)
+                await self._keep(task, renewed)
             finally:
                 task.cancel()
                 outcome = (await asyncio.gather(task, return_exceptions=True))[0]
@@ -74,9 +73,20 @@ class Lease:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    async def _keep(self, task: asyncio.Future[None]) -> None:
+    async def _elected(self) -> float:
+        """Waits until the Lease is ours; gives the time from which its duration counts.
+
+        That is before the request that took it: the API server may have written it long before it answers, and then it
+        is over for others long before we would think so.
+        """
+        while True:  # no watch tells that a lease ran out
+            began = self._clock()
+            if await self._renew() and self._clock() - began < self._times.deadline:
+                return began
+            await asyncio.sleep(self._times.period)
+
+    async def _keep(self, task: asyncio.Future[None], renewed: float) -> None:
         """Renews until the work ends or the deadline passes without a renewal."""
-        renewed = self._clock()
         while not task.done() and self._clock() - renewed < self._times.deadline:
             await asyncio.wait({task}, timeout=self._times.period)
             began = self._clock()
