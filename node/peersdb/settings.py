@@ -52,7 +52,7 @@ class Settings:
     )
     api_token_file: str = _flag(
         "",
-        "file of tokens, one a line, of which each HTTP request must bear one; also presented to bootstrap peers",
+        "file of tokens, one a line: each HTTP request must bear one; the first is presented to bootstrap peers",
         group="interfaces",
         arg="FILE",
     )

@@ -1,4 +1,4 @@
-"""What this node's HTTP offers beyond the original's: files of any size, cursors, votes, metrics, tokens."""
+"""What this node's HTTP offers beyond the original's: files of any size, cursors, votes, metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from contract_nodes import Node, Nodes, eventually
 pytestmark = pytest.mark.processes
 
 MIB = 1024 * 1024
-OLD, NEW = "an-old-token-of-32-characters-00", "a-new-token-of-32-characters-000"
 
 
 def upload(node: Node, pieces: list[bytes], **headers: str) -> tuple[int, dict[str, object]]:
@@ -101,29 +100,6 @@ def test_metrics_follow_the_status(nodes: Nodes) -> None:
     assert 'peersdb_http_requests_total{status="200",what="/peersdb/command"} 1.0\n' in text
     root.get_url("/some/path/nobody/has")
     assert 'what="other"' in root.get_url("/metrics").body.decode()  # no path of a stranger becomes a label
-
-
-def test_tokens_guard_all_but_health_and_change_without_a_gap(nodes: Nodes) -> None:
-    file = nodes.folder / "tokens"
-    nodes.folder.mkdir(exist_ok=True)
-    file.write_text(f"{OLD}\n")
-    root = nodes.start("root", "-root", "-api-token-file", str(file)).wait_ready()
-
-    def status(token: str | None, path: str = "/peersdb/status") -> int:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return root.request("GET", path, headers=headers).status
-
-    assert [status(None), status("wrong" * 8), status(OLD)] == [401, 401, 200]
-    assert [status(None, "/healthz"), status(None, "/readyz"), status(None, "/metrics")] == [200, 200, 401]
-    assert root.command("query").json["code"] == "unauthorized"
-    peer = nodes.start("peer", "-bootstrap", f"127.0.0.1:{root.http_port}", "-api-token-file", str(file))
-    peer.wait_ready()
-    file.write_text(f"{NEW}\n{OLD}\n")
-    assert [status(OLD), status(NEW)] == [200, 200]
-    file.write_text(f"{NEW}\n")
-    assert [status(OLD), status(NEW)] == [401, 200]
-    assert OLD not in root.log()
-    assert NEW not in root.log()
 
 
 def test_on_loopback_only_localhost_is_a_name_for_it(nodes: Nodes) -> None:

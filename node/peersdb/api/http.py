@@ -145,6 +145,10 @@ class HttpApi:
         if self._tokens is not None and request.path not in HEALTH and request.method != "OPTIONS":
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not self._tokens.accepts(token.strip()):
+                if self._tokens.none:
+                    raise Unauthorized(
+                        "this node has no token that it could accept, so it refuses every request: see its log"
+                    )
                 raise Unauthorized(
                     "this node wants a token: send 'Authorization: Bearer <token>' (the client: --api-token-file)"
                 )

@@ -52,6 +52,11 @@ def _get(url: str, token: str) -> bytes:
         with opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:  # noqa: S310
             data: bytes = answer.read(MAX_ANSWER)
             return data
+    except urllib.error.HTTPError as error:
+        hint = (
+            ": it wants another API token than the first of -api-token-file here" if error.code == 401 else ""
+        )
+        raise PeerUnreachable(f"{url} answers {error.code} {error.reason}{hint}") from error
     except (OSError, urllib.error.URLError) as error:
         raise PeerUnreachable(f"no answer from {url}: {getattr(error, 'reason', error)}") from error
 

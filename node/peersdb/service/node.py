@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -80,7 +79,7 @@ class Node:
             region=settings.region,
         )
         files = Files(self.host, repo.blocks, self.membership, PROFILES[settings.profile])
-        self.tokens = Tokens(Path(settings.api_token_file).expanduser()) if settings.api_token_file else None
+        self.tokens = Tokens(settings.api_token_path) if settings.api_token_file else None
         self._arrivals = Arrivals(self._log, environment, self._joined, self._accepted)
         self.replication = Replication(
             key=signer.key_hex,
