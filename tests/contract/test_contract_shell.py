@@ -144,14 +144,14 @@ def test_a_signal_ends_a_node_whose_shell_waits_for_input(nodes: Nodes) -> None:
 class Terminal:
     """A shell on a terminal of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str, columns: int = 100) -> None:
         self.folder = folder
         self.master, self.slave = pty.openpty()
-        termios.tcsetwinsize(self.slave, (24, 100))
+        termios.tcsetwinsize(self.slave, (24, columns))
         self.modes = termios.tcgetattr(self.slave)
         self.seen = ""
         self.process = subprocess.Popen(
-            shell_arguments(folder, "-root"),
+            shell_arguments(folder, *(flags or ("-root",))),
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,

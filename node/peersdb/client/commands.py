@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 
 from peersdb.client.contributions import Selection, contributions
 from peersdb.client.errors import BadAnswer, FileProblem, Refused
-from peersdb.client.progress import progress
-from peersdb.client.text import binary_size, printable, short_id, short_time, table
 from peersdb.client.transport import Answer, Api, Readable
+from peersdb.terminal.progress import progress
+from peersdb.terminal.text import binary_size, printable, short_id, short_time, table
 
 #: The exit status of `isvalid` for a file that is not valid; 1 is that it is not known.
 NOT_VALID = 3

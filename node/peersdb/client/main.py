@@ -15,8 +15,8 @@ from peersdb import __version__
 from peersdb.client.arguments import endpoint, parse, read_token
 from peersdb.client.commands import run
 from peersdb.client.errors import Failed, Misused
-from peersdb.client.text import printable
 from peersdb.client.transport import Api
+from peersdb.terminal.text import printable
 
 
 def main(argv: Sequence[str], env: Mapping[str, str]) -> int:

@@ -15,7 +15,7 @@ from peersdb.core.entry import Entry
 from peersdb.core.identity import Signer
 from peersdb.errors import BadRequest, CorruptData, InvalidEntry, NoStore, PeersDBError
 from peersdb.service.environment import Environment
-from peersdb.service.files import Added, Files
+from peersdb.service.files import Added, Files, Wrote, unheard
 from peersdb.service.replication import Replication
 from peersdb.service.validation import ValidationService
 from peersdb.store.blocks import insert_rows
@@ -129,8 +129,16 @@ class Contributions:
         self._check_store()
         return await self._store.arrivals(after, limit, None if path is None else ipfs_path(parse_path(path)))
 
-    async def get(self, text: str) -> tuple[str, Path]:
+    async def known_paths(self, start: str, limit: int) -> list[tuple[str, str | None]]:
+        """Paths in the log that begin so, with their names; without a beginning the newest."""
+        return await self._store.paths(start, limit)
+
+    async def get(self, text: str, wrote: Wrote = unheard) -> tuple[str, Path]:
         """Fetches a file where it is not here, and writes it into the download directory.
+
+        Args:
+            text: its path, or its CID alone.
+            wrote: told the bytes of each piece that was written.
 
         Returns:
             Its path, ``/ipfs/<cid>``, and where it lies now.
@@ -145,11 +153,11 @@ class Contributions:
         contributor = await self._store.contributor_of(path)
         target = self._download_dir / str(root)
         try:
-            await self._files.get(root, contributor, target, GET_PATIENCE)
+            await self._files.get(root, contributor, target, GET_PATIENCE, wrote)
         except CorruptData as error:
             # The damaged block is removed by now: what can be had from peers is as good as new.
             log.error("a block was damaged, fetching it again", path=path, error=str(error))
-            await self._files.get(root, contributor, target, GET_PATIENCE)
+            await self._files.get(root, contributor, target, GET_PATIENCE, wrote)
         return path, target
 
     async def is_valid(self, text: str) -> Validation:

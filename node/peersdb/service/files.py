@@ -44,6 +44,12 @@ MAX_CHECKED = 65_536
 #: Peers asked for one file at most.
 MAX_PROVIDERS = 16
 
+Wrote = Callable[[int], None]
+
+
+def unheard(_count: int) -> None:
+    """For those who do not ask how far a transfer is."""
+
 
 @dataclass(frozen=True)
 class Added:
@@ -174,7 +180,9 @@ class Files:
         if contributor and stranger and await self._membership.connect(contributor):
             yield contributor
 
-    async def get(self, root: CID, contributor: str | None, target: Path, patience: float) -> int:
+    async def get(
+        self, root: CID, contributor: str | None, target: Path, patience: float, wrote: Wrote = unheard
+    ) -> int:
         """Fetches what is missing of a file, and writes it to ``target`` while it comes.
 
         Args:
@@ -182,6 +190,7 @@ class Files:
             contributor: see `fetch`.
             target: gets the file, whole or not at all.
             patience: how long (seconds) the next block may be awaited.
+            wrote: told the bytes of each piece that was written.
 
         Returns:
             Its size in bytes.
@@ -200,9 +209,9 @@ class Files:
                 self._stored.notify()
 
             nursery.start_soon(fetch)
-            return await self._export(root, target, coming)
+            return await self._export(root, target, coming, wrote)
 
-    async def _export(self, root: CID, target: Path, coming: _Coming) -> int:
+    async def _export(self, root: CID, target: Path, coming: _Coming, wrote: Wrote) -> int:
         """Writes a file: first under a temporary name."""
         # Two who ask for the same file at once write two files; the last one's rename stays.
         temporary = target.with_name(f".{target.name}.{os.getpid()}-{next(self._serial)}.part")
@@ -218,6 +227,7 @@ class Files:
                     async for data in chunks:
                         await out.write(data)
                         size += len(data)
+                        wrote(len(data))
                         unsynced += len(data)
                         if unsynced >= SYNC_BYTES:
                             await out.flush()

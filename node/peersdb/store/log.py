@@ -309,6 +309,24 @@ class LogStore:
 
         return await self._database.read(job)
 
+    async def paths(self, start: str, limit: int) -> list[tuple[str, str | None]]:
+        """Paths that begin with ``start``, in their order, each with a name of it; without it the newest ones."""
+
+        def job(conn: sqlite3.Connection) -> list[tuple[str, str | None]]:
+            if not start:
+                newest = conn.execute("SELECT path, name FROM entries ORDER BY id DESC LIMIT ?", (limit,))
+                found: dict[str, str | None] = {}
+                for path, name in newest:
+                    found.setdefault(path, name)
+                return list(found.items())
+            return conn.execute(
+                "SELECT path, (SELECT name FROM entries WHERE path = found.path LIMIT 1) FROM (SELECT DISTINCT path"
+                " FROM entries WHERE path >= ?1 AND path < ?1 || char(0x10ffff) ORDER BY path LIMIT ?2) AS found",
+                (start, limit),
+            ).fetchall()
+
+        return await self._database.read(job)
+
     async def contributor_of(self, path: str) -> str | None:
         """The peer id of somebody who contributed this path."""
 

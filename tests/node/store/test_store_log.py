@@ -13,6 +13,7 @@ from store_helpers import (
     Cluster,
     append,
     cluster_of,
+    contribution,
     fresh_log,
     nothing,
     opened,
@@ -250,3 +251,16 @@ async def test_what_is_known_is_told():
         assert await store.known_identity(SIGNERS[1].identity.hash) is None
         assert await store.contributor_of(first.contribution.path) == SIGNERS[0].peer_id
         assert await store.contributor_of(second.contribution.path) is None
+
+
+async def test_paths_are_found_by_their_beginning_each_once_and_the_newest_without_one():
+    async with fresh_log() as store:
+        for number in (3, 1, 2, 1):
+            await append(store, number=number)
+        by_number = {number: contribution(SIGNERS[0], number, 1, None).path for number in (1, 2, 3)}
+        in_order = sorted(by_number.values())
+        assert [path for path, _ in await store.paths("/ipfs/", 10)] == in_order
+        assert [path for path, _ in await store.paths("/ipfs/", 2)] == in_order[:2]
+        assert await store.paths(by_number[2][:-1], 10) == [(by_number[2], "file-2")]
+        assert await store.paths("/ipfs/z", 10) == await store.paths("%", 10) == []
+        assert [path for path, _ in await store.paths("", 10)] == [by_number[number] for number in (1, 2, 3)]

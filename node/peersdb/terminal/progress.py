@@ -1,4 +1,4 @@
-"""How far an upload is, on a terminal."""
+"""How far a transfer is, on a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from peersdb.client.text import printable
+from peersdb.terminal.text import printable
 
 #: Smaller files (bytes) are there before a bar is.
 SHOWN_FROM = 4 * 1024 * 1024
@@ -14,10 +14,10 @@ SHOWN_FROM = 4 * 1024 * 1024
 
 @contextlib.contextmanager
 def progress(name: str, size: int | None, terminal: TextIO | None) -> Iterator[Callable[[int], None]]:
-    """Gives a function that is told the bytes of each piece sent, and draws them if ``terminal`` is one.
+    """Gives a function that is told the bytes of each piece that passed, and draws them if ``terminal`` is one.
 
     Args:
-        name: what is sent.
+        name: what is transferred.
         size: bytes of it; None: not known, so there is no end to show.
         terminal: where the bar goes; it is gone afterwards. None: the program has no such stream.
     """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peersdb.client.text import binary_size, printable, short_id, short_time, table
+from peersdb.terminal.text import binary_size, printable, short_id, short_time, table
 
 
 @given(st.text())
