@@ -14,7 +14,7 @@ PYTEST_ARGS ?= -n 3 --dist loadfile
 
 CLUSTER := PYTHONPATH=tests/e2e $(BIN)/python -m cluster
 
-.PHONY: help demo test check bench format lock clean cluster-build
+.PHONY: help demo test check bench format lock clean cluster-build cluster-up cluster-down
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ bench: $(READY) ## the benchmarks: a table, and JSON in benchmarks/results/
 
 cluster-build: $(READY) ## the test cluster's programs, once: 10 minutes, Go needed (docs/testing-on-a-cluster.md)
 	@$(CLUSTER) build
+
+cluster-up: $(READY) ## a Kubernetes cluster on this machine (needs root and PEERSDB_E2E=1)
+	@$(CLUSTER) up
+
+cluster-down: $(READY) ## stop it, and take all that it made from this machine
+	@$(CLUSTER) down
 
 format: $(READY) ## rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .

@@ -24,7 +24,7 @@ from typing import Self
 from cluster import flags, golang
 from cluster.certificates import ADMINS, Authority
 from cluster.commands import wait_for
-from cluster.errors import HarnessError
+from cluster.errors import ProgramEnded
 from cluster.kubectl import Kubectl, ready
 from cluster.ports import ReservedPorts
 
@@ -53,7 +53,7 @@ def api_server(directory: Path, *, controllers: bool = False) -> Iterator[Path]:
 
     Raises:
         NotBuilt: the programs do not exist yet; nothing is compiled here.
-        HarnessError: it did not start; with the end of its log.
+        ProgramEnded: it did not start; with the end of its log.
     """
     with ApiServer(directory, controllers=controllers) as server:
         yield server.kubeconfig
@@ -134,11 +134,11 @@ class ApiServer:
         """See that all programs still run.
 
         Raises:
-            HarnessError: one ended; with the end of its log.
+            ProgramEnded: one did not; with the end of its log.
         """
         for name, process in self._processes.items():
             if process.poll() is not None:
-                raise HarnessError(f"{name} ended with {process.returncode}: {self._end_of_log(name)}")
+                raise ProgramEnded(f"{name} ended with {process.returncode}: {self._end_of_log(name)}")
 
     def _control(self) -> flags.Control:
         port, etcd_port, etcd_peer_port = self._ports.numbers[:3]

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import golang
+from cluster import golang, teardown
 from cluster.api_server import ApiServer
 from cluster.commands import say
 from cluster.errors import HarnessError
+from cluster.harness import Harness
+from cluster.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +45,26 @@ def _parser() -> argparse.ArgumentParser:
     api.add_argument("--dir", type=Path, required=True, metavar="DIR", help="where it keeps all")
     api.add_argument("--controllers", action="store_true", help="the controllers and the scheduler too")
     api.set_defaults(run=_api)
+
+    up = commands.add_parser("up", help="start a cluster (root); prints what a shell needs to use it")
+    up.set_defaults(run=_up)
+    down = commands.add_parser("down", help="stop it and remove all that it made on this machine (root)")
+    down.set_defaults(run=_down)
     return parser
+
+
+def _up(_options: argparse.Namespace) -> int:
+    harness = Harness.up(Settings.from_environment())
+    say('\nready; in a shell: eval "$(make -s cluster-up)", or the lines that follow')
+    sys.stdout.write(f"export KUBECONFIG={harness.settings.kubeconfig}\n")
+    sys.stdout.write(f'export PATH="{harness.binaries}:$PATH"\n')
+    return 0
+
+
+def _down(_options: argparse.Namespace) -> int:
+    found = teardown.down(Settings.from_environment())
+    say("the cluster is gone" if found else "there was no cluster")
+    return 0
 
 
 def _build(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from cluster.errors import CommandFailed, HarnessError, NotReady
+from cluster.errors import CommandFailed, HarnessError, NotReady, ProgramEnded
 
 #: A command that takes longer hangs; builds say how long theirs may take.
 PATIENCE = 120.0
@@ -64,11 +64,11 @@ def run(
     return done.stdout
 
 
-def wait_for(look: Callable[[], T], what: str, timeout: float, *, pause: float = LOOK) -> T:
+def wait_for(look: Callable[[], T | None], what: str, timeout: float, *, pause: float = LOOK) -> T:
     """Wait until ``look`` gives something true.
 
     Args:
-        look: asked again and again; a `HarnessError` that it raises counts as "not yet".
+        look: asked again and again; a `HarnessError` that it raises counts as "not yet", but for `ProgramEnded`.
         what: what is waited for, as the message tells it.
         timeout: seconds until the wait is given up.
         pause: seconds between two looks.
@@ -84,6 +84,8 @@ def wait_for(look: Callable[[], T], what: str, timeout: float, *, pause: float =
     while True:
         try:
             seen = look()
+        except ProgramEnded:
+            raise
         except HarnessError as error:
             last = f"; the last error was: {error}"
         else:

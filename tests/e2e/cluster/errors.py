@@ -7,6 +7,7 @@
     ├── NotBuilt        the programs were never built
     ├── NoCluster       there is no cluster, or not this part of it
     ├── CommandFailed   a program ended with an error
+    ├── ProgramEnded    a program ended that should run on
     └── NotReady        something did not happen in time
 """
 
@@ -50,6 +51,10 @@ class CommandFailed(HarnessError):
         super().__init__(
             f"`{shlex.join(argv)[:300]}` ended with {status}: {self.output or 'it wrote nothing'}"
         )
+
+
+class ProgramEnded(HarnessError):
+    """A program ended that should run on; it will not get ready any more."""
 
 
 class NotReady(HarnessError):
