@@ -61,6 +61,12 @@ class Settings:
     )
     ipfs_host: str = _flag("127.0.0.1", "address libp2p listens on", group="network", arg="IP")
     ipfs_port: int = _flag(4001, "port libp2p listens on (0: any free one)", group="network", arg="PORT")
+    swarm_key_file: str = _flag(
+        "",
+        "file of the key that all members of a private network share; nobody without it is connected to",
+        group="network",
+        arg="FILE",
+    )
     announce: tuple[str, ...] = _flag(
         (),
         "multiaddrs that others shall dial, when not the listening ones",
@@ -113,6 +119,16 @@ class Settings:
     def download_path(self) -> Path:
         """The download directory, absolute."""
         return Path(self.download_dir).expanduser().absolute()
+
+    @property
+    def swarm_key_path(self) -> Path:
+        """The file of the swarm key, absolute."""
+        return Path(self.swarm_key_file).expanduser().absolute()
+
+    @property
+    def api_token_path(self) -> Path:
+        """The file of API tokens, absolute."""
+        return Path(self.api_token_file).expanduser().absolute()
 
 
 class HelpRequested(Exception):
@@ -236,7 +252,12 @@ def _check_names(s: Settings) -> None:
         )
     if not s.repo:
         raise SettingsError("flag -repo: a directory is needed")
-    for name, place in (("repo", s.repo), ("download-dir", s.download_dir)):
+    for name, place in (
+        ("repo", s.repo),
+        ("download-dir", s.download_dir),
+        ("api-token-file", s.api_token_file),
+        ("swarm-key-file", s.swarm_key_file),
+    ):
         try:
             Path(place).expanduser()
         except RuntimeError:

@@ -45,6 +45,7 @@ BOOLEANS = sorted(name for name, field in FLAGS.items() if field.type == "bool")
 #: A good value of each flag that takes one, other than its default.
 VALUES = {
     "api-token-file": "token",
+    "swarm-key-file": "swarm.key",
     "http-host": "::1",
     "http-port": "8001",
     "cors-origin": "http://ui.example",
@@ -164,6 +165,7 @@ def test_a_value_may_be_empty_or_start_with_a_dash() -> None:
         (["-repo", ""], "flag -repo: a directory is needed"),
         (["-repo", "~no-such-user/x"], "flag -repo: '~no-such-user/x' names no home directory"),
         (["-download-dir", "~no-such-user/"], "flag -download-dir: '~no-such-user/' names no home"),
+        (["-swarm-key-file", "~no-such-user/k"], "flag -swarm-key-file: '~no-such-user/k' names no home"),
         (["-region", "münchen"], "flag -region: 'münchen' is not printable ASCII"),
         (["-region", "x" * 64], "of at most 63 characters"),
         (["-bootstrap", "/ip4/127.0.0.1/tcp/4001"], "is no multiaddr of the form"),

@@ -38,6 +38,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from peersdb.core.identity import Signer, public_key_of
 from peersdb.errors import BadRequest, PeersDBError, PeerUnreachable, StorageError
 from peersdb.net.muxer import use_credit
+from peersdb.net.private import Gatekeeper, Refused
 from peersdb.net.stream import Stream
 
 log = structlog.get_logger("net")
@@ -69,9 +70,14 @@ class Host:
     """
 
     def __init__(
-        self, signer: Signer, *, ping_interval: float = PING_INTERVAL, ping_timeout: float = PING_TIMEOUT
+        self,
+        signer: Signer,
+        *,
+        swarm_key: bytes | None = None,
+        ping_interval: float = PING_INTERVAL,
+        ping_timeout: float = PING_TIMEOUT,
     ) -> None:
-        """Makes the host; it listens in `run`."""
+        """Makes the host; it listens in `run`. With a key it connects to those alone who have it too."""
         keys = create_new_key_pair(signer.seed)
         self.peer_id = signer.peer_id
         self.on_connected: Callable[[str], None] = lambda _: None
@@ -107,6 +113,7 @@ class Host:
         self._network.set_stream_handler(self._guarded(self._network.common_stream_handler))
         self._network.register_notifee(_Notifee(self))
         use_credit(self._network.upgrader)
+        Gatekeeper(swarm_key).guard(self._network.upgrader)
 
     @contextlib.asynccontextmanager
     async def run(self, address: str, port: int) -> AsyncIterator[None]:
@@ -225,7 +232,7 @@ class Host:
                 error = failed
             else:
                 return
-        raise PeerUnreachable(f"peer {peer} at {transport}: {error or 'no answer'}") from error
+        raise PeerUnreachable(f"peer {peer} at {transport}: {_reason(error)}") from error
 
     def _guarded(self, inner: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
         async def serve(stream: Any) -> None:
@@ -286,6 +293,14 @@ async def _nothing() -> None:
 async def _no_dial(peer: ID) -> list[Any]:
     """In the place of the library's dial for a stream to a peer that was just cut off or has left."""
     raise SwarmException(f"there is no connection to {peer}")
+
+
+def _reason(error: BaseException | None) -> str:
+    """What to say of a failed dial: of a wrong network that alone, else what the library says."""
+    cause = error
+    while cause is not None and not isinstance(cause, Refused):
+        cause = cause.__cause__
+    return str(cause or error or "no answer")
 
 
 def split_multiaddr(text: str) -> tuple[multiaddr.Multiaddr, str]:

@@ -20,6 +20,7 @@ from peersdb.errors import InvalidCID, NotEnabled, PeersDBError, SettingsError
 from peersdb.net.ask import ask, serve_answers
 from peersdb.net.blocks import BlockServer
 from peersdb.net.host import Host
+from peersdb.net.private import fingerprint
 from peersdb.net.sync import SyncLinks
 from peersdb.service.arrivals import Arrivals
 from peersdb.service.benchmark import Benchmark, decode_benchmark
@@ -34,6 +35,7 @@ from peersdb.settings import Settings
 from peersdb.store.log import LogState, LogStore
 from peersdb.store.repo import Repo
 from peersdb.store.tables import Members, Pins, Validations
+from peersdb.swarmkey import read_swarm_key
 from peersdb.tokens import Tokens
 
 log = structlog.get_logger("node")
@@ -56,15 +58,23 @@ class Node:
         tokens: those that the HTTP interface accepts; None: it asks for none.
     """
 
-    def __init__(self, settings: Settings, repo: Repo, environment: Environment, version: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        repo: Repo,
+        environment: Environment,
+        version: str,
+        swarm_key: bytes | None = None,
+    ) -> None:
         """Puts the parts together; nothing runs yet."""
         self.settings, self._repo, self._environment, self._version = settings, repo, environment, version
+        self._network = fingerprint(swarm_key) if swarm_key else None
         self._started = environment.now_ns()
         self._process = psutil.Process()
         signer, database = repo.signer, repo.database
         self._log, self._pins = LogStore(database), Pins(database)
         self._benchmark = Benchmark(environment, settings.region) if settings.benchmark else None
-        self.host = Host(signer)
+        self.host = Host(signer, swarm_key=swarm_key)
         links = SyncLinks(self.host, environment.random)
         self.membership = Membership(
             signer=signer,
@@ -135,9 +145,10 @@ class Node:
                 parse_address(settings.store)
             except InvalidCID as error:
                 raise SettingsError(f"flag -store: {error}") from error
+        swarm_key = read_swarm_key(settings.swarm_key_path) if settings.swarm_key_file else None
         repo = Repo(settings.repo_dir, random)
         try:
-            node = cls(settings, repo, environment, version)
+            node = cls(settings, repo, environment, version, swarm_key)
             await node.replication.load()
             await node.membership.load()
             node.check_store()
@@ -154,6 +165,7 @@ class Node:
                     addresses=node.membership.addresses,
                     region=settings.region,
                     root=settings.root,
+                    swarm_key=node._network,
                 )
                 yield node
                 nursery.cancel_scope.cancel()
@@ -218,6 +230,7 @@ class Node:
             "pending": self._arrivals.pending,
             "fingerprint": self.replication.state_fingerprint.hex,
             "addrs": self.membership.addresses,
+            "swarmKey": self._network,
             "members": self.membership.count,
             "peers": [self._peer(peer) for peer in self.host.connected],
             "pins": {"wanted": wanted, "pinned": pinned},
