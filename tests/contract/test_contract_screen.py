@@ -108,6 +108,8 @@ def test_a_large_file_shows_how_far_it_is_on_its_way_in_and_out(tmp_path: Path, 
     try:
         screen.do("connect " + root.multiaddr, "Peer id processed")
         screen.wait_for("peersdb>")
+        # A peer is connected before it holds the log: until then it has nothing to post to.
+        screen.wait_for("holds the cluster's log")
         screen.type(f"post '{big}'\r")
         shown = screen.wait_for("File uploaded: ")
         assert re.search(r"big data\.bin ━*.*/96\.0 MiB", shown), shown
