@@ -6,7 +6,7 @@ As made and verified by ``@orbitdb/core``, ``src/oplog/entry.js``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from peersdb.core import codec
@@ -65,11 +65,17 @@ class Entry:
     key: str
     identity: str
     sig: str
+    # Read once: checks, tables, wants and benchmark each ask for it, and reading it takes as long as decoding.
+    _contribution: Contribution | None = field(default=None, init=False, repr=False)
 
     @property
     def contribution(self) -> Contribution:
         """The payload's value. Raises InvalidEntry when it is none."""
-        return Contribution.from_value(self.payload.get("value"))
+        found = self._contribution
+        if found is None:
+            found = Contribution.from_value(self.payload.get("value"))
+            object.__setattr__(self, "_contribution", found)
+        return found
 
     @property
     def order(self) -> tuple[int, str, str]:
@@ -113,8 +119,31 @@ def create_entry(  # noqa: PLR0917 - the order in which OrbitDB's own create tak
     fields["sig"] = signer.sign(codec.encode(fields)).hex()
     fields["key"] = signer.key_hex
     fields["identity"] = signer.identity.hash
-    entry = decode_entry(codec.encode(fields))
+    data = codec.encode(fields)
+    _check_size(data)
+    # Not decoded again: what was just encoded is canonical and has the right shape.
+    entry = Entry(
+        hash=hash_of(data),
+        data=data,
+        log_id=log_id,
+        payload=payload,
+        next=_hashes(fields, "next", MAX_NEXT),
+        refs=_hashes(fields, "refs", MAX_REFS),
+        clock=clock,
+        key=signer.key_hex,
+        identity=signer.identity.hash,
+        sig=fields["sig"],
+    )
     _check_links(entry)
+    return entry
+
+
+def create_addition(
+    signer: Signer, log_id: str, contribution: Contribution, clock: Clock, parents: tuple[str, ...]
+) -> Entry:
+    """Sign a new entry that adds a contribution; see `create_entry`."""
+    entry = create_entry(signer, log_id, add_payload(contribution), clock, parents)
+    object.__setattr__(entry, "_contribution", contribution)
     return entry
 
 
@@ -124,8 +153,7 @@ def decode_entry(data: bytes) -> Entry:
     Raises:
         InvalidEntry: reasons ``size``, ``canonical``, ``shape``, ``links``.
     """
-    if len(data) > MAX_ENTRY:
-        raise InvalidEntry("size", f"the entry has {len(data)} bytes, at most {MAX_ENTRY} are taken")
+    _check_size(data)
     try:
         value = codec.decode(data, MAX_ENTRY)
     except InvalidBlock as error:
@@ -218,6 +246,11 @@ def _signed_fields(
         "refs": refs,
         "clock": {"id": clock.id, "time": clock.time},
     }
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > MAX_ENTRY:
+        raise InvalidEntry("size", f"the entry has {len(data)} bytes, at most {MAX_ENTRY} are taken")
 
 
 def _check_shape(value: Any) -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from peersdb.core.cid import CID, hash_bytes
 from peersdb.core.clock import Clock
 from peersdb.core.contribution import Contribution
-from peersdb.core.entry import MAX_NEXT, Entry, add_payload, create_entry
+from peersdb.core.entry import MAX_NEXT, Entry, create_addition
 from peersdb.core.identity import Identity, Signer
 from peersdb.core.log import JoinPlan, next_clock, plan_join
 from peersdb.core.manifest import Manifest
@@ -244,13 +244,8 @@ class LogStore:
             heads = _heads(conn)[:MAX_NEXT]
             clock = next_clock(signer.key_hex, (Clock(signer.key_hex, time) for _, time in heads))
             epoch, seq, previous = _own_next(conn, signer.public_key)
-            entry = create_entry(
-                signer,
-                state.address,
-                add_payload(contribution(epoch, seq, previous)),
-                clock,
-                tuple(hash_of(digest) for digest, _ in heads),
-            )
+            parents = tuple(hash_of(digest) for digest, _ in heads)
+            entry = create_addition(signer, state.address, contribution(epoch, seq, previous), clock, parents)
             _keep_identity(conn, signer.identity)
             fingerprint = _keep(conn, [entry], state.fingerprint)
             extra(conn, entry)

@@ -16,10 +16,12 @@ from peersdb.core.entry import (
     MAX_ENTRY,
     MAX_NEXT,
     MAX_REFS,
+    Entry,
     add_payload,
     check_entry,
     check_identity,
     check_signature,
+    create_addition,
     create_entry,
     decode_entry,
 )
@@ -51,6 +53,31 @@ def test_an_entry_is_byte_for_byte_the_one_that_orbitdb_makes():
     assert (first.hash, first.data) == (goldens.ENTRY_HASHES[0], goldens.FIRST)
     second = entry_of(replace(FIRST, seq=2, prev=first.hash), Clock(SIGNER.key_hex, 2), (first.hash,))
     assert (second.hash, second.data) == (goldens.ENTRY_HASHES[1], goldens.SECOND)
+
+
+@given(
+    st.builds(
+        Contribution,
+        path=st.just(PATH),
+        contributor=st.just(SIGNER.peer_id),
+        creation_ts=st.integers(0, 2**63 - 1).map(format_timestamp),
+        name=st.none() | st.text("name 1é😀", min_size=3, max_size=255),
+        size=st.none() | st.integers(0, 2**53),
+        seq=st.integers(2, 2**53),
+        prev=st.just(goldens.ENTRY_HASHES[0]),
+        epoch=st.integers(0, 2**53),
+    ),
+    st.integers(1, MAX_TIME),
+    st.integers(0, MAX_NEXT),
+)
+def test_what_is_made_is_what_its_block_says(contribution, time, parents):
+    next_ = tuple(hash_of(bytes([i])) for i in range(parents))
+    made = create_addition(SIGNER, LOG, contribution, Clock(SIGNER.key_hex, time), next_)
+    read = decode_entry(made.data)
+    fields = [f for f in Entry.__slots__ if not f.startswith("_")]
+    assert [getattr(made, f) for f in fields] == [getattr(read, f) for f in fields]
+    assert made.contribution == read.contribution == contribution
+    check_signature(made)
 
 
 def test_an_entry_of_orbitdb_passes_every_check():
