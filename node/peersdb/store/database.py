@@ -12,13 +12,14 @@ import errno
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import trio
 
-from peersdb.errors import CorruptData, DiskFull, PeersDBError, ShuttingDown, StorageError
+from peersdb.errors import CorruptData, DiskFull, ShuttingDown, StorageError
+from peersdb.store.outcome import Outcome, Report, tell_all
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -33,18 +34,13 @@ READERS = 4
 CHECKPOINT_PAGES = 4000
 
 
-class _Task(Generic[T]):
+class _Task(NamedTuple):
     """One job on its way through the writer."""
 
-    __slots__ = ("done", "durable", "error", "job", "result", "token")
-
-    def __init__(self, job: Job[T], durable: bool, token: trio.lowlevel.TrioToken) -> None:
-        self.job = job
-        self.durable = durable
-        self.token = token
-        self.done = trio.Event()
-        self.result: Any = None
-        self.error: Exception | None = None
+    job: Job[Any]
+    durable: bool
+    reports: Sequence[Report]
+    outcome: Outcome[Any]
 
 
 class Database:
@@ -53,11 +49,14 @@ class Database:
     def __init__(self, path: Path, schema: str, version: int) -> None:
         """Opens (and creates or checks) the database and starts the writer thread."""
         self.path = path
-        self._tasks: queue.SimpleQueue[_Task[Any] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._slots = trio.Semaphore(MAX_QUEUE)
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._reading = trio.CapacityLimiter(READERS)
         self._closed = False
+        # Nothing is queued after the end: whoever queues may be in any thread.
+        self._gate = threading.Lock()
+        self._full: bool | None = None
         with mapped_errors(f"opening {path}"):
             self._conn = _connect(path)
             self._create(schema, version)
@@ -95,20 +94,36 @@ class Database:
         except trio.WouldBlock:
             await self._slots.acquire()
         try:
-            if self._closed:
-                raise ShuttingDown("the node is stopping: the database is closed")
-            task = _Task(job, durable, trio.lowlevel.current_trio_token())
-            self._tasks.put(task)
+            done = trio.Event()
+            crossing = trio.lowlevel.current_trio_token().run_sync_soon
+            outcome = self.submit(job, durable=durable, reports=[Report(crossing, lambda _: done.set())])
             # The job will run whatever happens to the caller: wait for it, so that a cancelled caller
             # never leaves the data in a state that nobody knows.
             with trio.CancelScope(shield=True):
-                await task.done.wait()
+                await done.wait()
         finally:
             self._slots.release()
-        if task.error is not None:
-            raise task.error
-        result: T = task.result
-        return result
+        return outcome.get()
+
+    def submit(self, job: Job[T], *, durable: bool, reports: Sequence[Report]) -> Outcome[T]:
+        """Queues a job and returns at once; from any thread, see `write`.
+
+        Nobody waits for a place here: who calls this bounds how many of its jobs are on their way.
+
+        Args:
+            job: see `write`.
+            durable: see `write`.
+            reports: told in their order; those of one batch with the same crossing are told together.
+
+        Raises:
+            ShuttingDown: the database is closed.
+        """
+        task = _Task(job, durable, reports, Outcome())
+        with self._gate:
+            if self._closed:
+                raise ShuttingDown("the node is stopping: the database is closed")
+            self._tasks.put(task)
+        return task.outcome
 
     async def read(self, job: Job[T]) -> T:
         """Runs a reading job in a worker thread, on a connection of its own, in one snapshot."""
@@ -131,10 +146,11 @@ class Database:
 
     def close(self) -> None:
         """Finishes the waiting jobs, then closes; blocks until that is done."""
-        if self._closed:
-            return
-        self._closed = True
-        self._tasks.put(None)
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+            self._tasks.put(None)
         self._thread.join()
         for _ in range(READERS):
             self._readers.get().close()
@@ -154,56 +170,46 @@ class Database:
                     break
                 batch.append(task)
             self._commit(batch)
-            _report(batch)
+            tell_all((task.outcome, task.reports) for task in batch)
             if stop:
                 break
 
-    def _commit(self, batch: list[_Task[Any]]) -> None:
+    def _commit(self, batch: list[_Task]) -> None:
         conn = self._conn
-        durable = any(task.durable for task in batch)
         try:
-            with mapped_errors(f"writing {self.path}"):
-                conn.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                conn.execute("BEGIN IMMEDIATE")
+            self._set_synchronous(full=any(task.durable for task in batch))
+            conn.execute("BEGIN IMMEDIATE")
+            if len(batch) == 1:  # its failure is the transaction's
+                batch[0].outcome.result = batch[0].job(conn)
+            else:
                 for task in batch:
-                    self._attempt(task, alone=len(batch) == 1)
-                conn.execute("COMMIT")
+                    self._attempt(task)
+            conn.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - handed to every caller of the batch
             with contextlib.suppress(sqlite3.Error):
                 conn.execute("ROLLBACK")
+            failure = mapped(error, f"writing {self.path}")
             for task in batch:
-                task.error = task.error or error
+                task.outcome.error = task.outcome.error or failure
 
-    def _attempt(self, task: _Task[Any], *, alone: bool) -> None:
-        """Runs one job; a failure undoes this job only."""
+    def _set_synchronous(self, *, full: bool) -> None:
+        if self._full is not full:
+            self._full = None
+            self._conn.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
+            self._full = full
+
+    def _attempt(self, task: _Task) -> None:
+        """Runs one job of several; a failure undoes this job only."""
         conn = self._conn
         conn.execute("SAVEPOINT job")
         try:
-            with mapped_errors(f"writing {self.path}"):
-                task.result = task.job(conn)
+            task.outcome.result = task.job(conn)
         except Exception as error:
-            task.error = error
+            task.outcome.error = mapped(error, f"writing {self.path}")
             if not conn.in_transaction:  # SQLite itself gave up on the whole transaction (disk full)
                 raise
             conn.execute("ROLLBACK TO job")
-            if alone and not isinstance(error, PeersDBError):
-                raise
         conn.execute("RELEASE job")
-
-
-def _report(batch: list[_Task[Any]]) -> None:
-    """Wakes the callers: one crossing for the whole batch where they share an event loop."""
-    by_token: dict[trio.lowlevel.TrioToken, list[_Task[Any]]] = {}
-    for task in batch:
-        by_token.setdefault(task.token, []).append(task)
-    for token, tasks in by_token.items():
-
-        def wake(tasks: list[_Task[Any]] = tasks) -> None:
-            for task in tasks:
-                task.done.set()
-
-        with contextlib.suppress(trio.RunFinishedError):  # the loop ended: nobody waits any more
-            token.run_sync_soon(wake)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -223,12 +229,22 @@ def mapped_errors(doing: str) -> Iterator[None]:
     """Maps errors of SQLite and of the operating system to the node's, with what was being done."""
     try:
         yield
-    except sqlite3.Error as error:
-        raise _mapped(error, doing) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"{doing}: no space left on the disk; free some and try again") from error
-        raise StorageError(f"{doing}: {error.strerror or error}") from error
+    except (sqlite3.Error, OSError) as error:
+        raise mapped(error, doing) from error
+
+
+def mapped(error: Exception, doing: str) -> Exception:
+    """The node's error for one of SQLite or of the operating system; any other stays as it is."""
+    if isinstance(error, sqlite3.Error):
+        found: Exception = _mapped(error, doing)
+    elif not isinstance(error, OSError):
+        return error
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        found = DiskFull(f"{doing}: no space left on the disk; free some and try again")
+    else:
+        found = StorageError(f"{doing}: {error.strerror or error}")
+    found.__cause__ = error
+    return found
 
 
 def _mapped(error: sqlite3.Error, doing: str) -> StorageError:

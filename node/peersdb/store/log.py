@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from peersdb.core.cid import CID, hash_bytes
-from peersdb.core.clock import Clock
-from peersdb.core.contribution import Contribution
-from peersdb.core.entry import MAX_NEXT, Entry, create_addition
+from peersdb.core.entry import Entry
 from peersdb.core.identity import Identity, Signer
-from peersdb.core.log import JoinPlan, next_clock, plan_join
+from peersdb.core.log import JoinPlan, plan_join
 from peersdb.core.manifest import Manifest
 from peersdb.core.reconcile import EMPTY, Fingerprint, VersionVector
 from peersdb.errors import NoStore
+from peersdb.store.append import Appends, MakeContribution, digest_of, hash_of, heads, keep, keep_identity
 from peersdb.store.blocks import insert_rows
 from peersdb.store.database import Database
-from peersdb.store.ranges import HASH_PREFIX, SqlRanges
+from peersdb.store.outcome import Report
+from peersdb.store.ranges import SqlRanges
 
 T = TypeVar("T")
 
@@ -71,6 +70,7 @@ class LogStore:
     def __init__(self, database: Database) -> None:
         """Nothing is read yet."""
         self._database = database
+        self._appends = Appends()
 
     async def state(self) -> LogState | None:
         """The log's address and fingerprint, or None while this node has no log."""
@@ -104,7 +104,7 @@ class LogStore:
 
     async def heads(self) -> list[str]:
         """The CIDs of the entries without a child."""
-        return await self._database.read(lambda conn: [hash_of(d) for d, _ in _heads(conn)])
+        return await self._database.read(lambda conn: [hash_of(digest) for digest, _ in heads(conn)])
 
     async def head_count(self) -> int:
         """How many entries have no child."""
@@ -211,8 +211,8 @@ class LogStore:
                 raise NoStore("this node has no contributions store yet")
             plan = plan_join(entries, lambda hash_: _known(conn, digest_of(hash_)))
             for identity in identities:
-                _keep_identity(conn, identity)
-            fingerprint = _keep(conn, plan.accepted, state.fingerprint)
+                keep_identity(conn, identity)
+            fingerprint = keep(conn, plan.accepted, state.fingerprint)
             extra(conn, plan.accepted)
             return Joined(plan, fingerprint)
 
@@ -221,7 +221,7 @@ class LogStore:
     async def append(
         self,
         signer: Signer,
-        contribution: Callable[[int, int, str | None], Contribution],
+        contribution: MakeContribution,
         extra: Callable[[sqlite3.Connection, Entry], None],
     ) -> tuple[Entry, Fingerprint]:
         """Signs and keeps one entry of this node's own; on the disk when this returns.
@@ -234,24 +234,17 @@ class LogStore:
         Raises:
             NoStore: there is no log to append to yet.
         """
+        return await self._database.write(self._appends.job(signer, contribution, extra), durable=True)
 
-        def job(conn: sqlite3.Connection) -> tuple[Entry, Fingerprint]:
-            state = read_state(conn)
-            if state is None:
-                raise NoStore(
-                    "this node has no contributions store yet: connect it to a member, or start it with -root"
-                )
-            heads = _heads(conn)[:MAX_NEXT]
-            clock = next_clock(signer.key_hex, (Clock(signer.key_hex, time) for _, time in heads))
-            epoch, seq, previous = _own_next(conn, signer.public_key)
-            parents = tuple(hash_of(digest) for digest, _ in heads)
-            entry = create_addition(signer, state.address, contribution(epoch, seq, previous), clock, parents)
-            _keep_identity(conn, signer.identity)
-            fingerprint = _keep(conn, [entry], state.fingerprint)
-            extra(conn, entry)
-            return entry, fingerprint
-
-        return await self._database.write(job, durable=True)
+    def append_soon(
+        self,
+        signer: Signer,
+        contribution: MakeContribution,
+        extra: Callable[[sqlite3.Connection, Entry], None],
+        reports: Sequence[Report],
+    ) -> None:
+        """Queues an append and returns at once; from any thread. See `append` and `Database.submit`."""
+        self._database.submit(self._appends.job(signer, contribution, extra), durable=True, reports=reports)
 
     async def own_last(self, key: str) -> tuple[int, int]:
         """Epoch and seq of a writer's last entry here; (0, 0) without any."""
@@ -341,90 +334,8 @@ def read_state(conn: sqlite3.Connection) -> LogState | None:
     return LogState(address, manifest, access, Fingerprint(count, int.from_bytes(total, "big")), bool(synced))
 
 
-def digest_of(hash_: str) -> bytes:
-    """The sha2-256 digest in an entry's CID."""
-    return hash_bytes(hash_)[4:]
-
-
-def hash_of(digest: bytes) -> str:
-    """The CID of the entry (or identity) with this digest."""
-    return str(CID.from_bytes(HASH_PREFIX + digest))
-
-
-def _keep(conn: sqlite3.Connection, entries: Sequence[Entry], fingerprint: Fingerprint) -> Fingerprint:
-    """Inserts entries whose parents are all here; heads, version vector and fingerprint follow."""
-    if not entries:
-        return fingerprint
-    rows: list[tuple[object, ...]] = []
-    parents: set[bytes] = set()
-    writers: dict[tuple[bytes, int], list[int]] = {}
-    for entry in entries:
-        c = entry.contribution
-        digest, key, identity = digest_of(entry.hash), bytes.fromhex(entry.key), digest_of(entry.identity)
-        place = (digest, entry.clock.time, key, c.epoch, c.seq)
-        rows.append((*place, c.path, c.contributor, c.creation_ts, c.name, c.size, identity, entry.data))
-        parents.update(digest_of(parent) for parent in entry.next)
-        writers.setdefault((key, c.epoch), []).append(c.seq)
-        fingerprint = fingerprint.add(entry.hash)
-    conn.executemany(
-        "INSERT INTO entries (digest, time, key, epoch, seq, path, contributor, created, name, size, identity, data)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        rows,
-    )
-    conn.executemany("DELETE FROM heads WHERE digest = ?", [(parent,) for parent in parents])
-    conn.executemany("INSERT INTO heads VALUES (?, ?)", [row[:2] for row in rows if row[0] not in parents])
-    for (key, epoch), seqs in writers.items():
-        _advance(conn, key, epoch, seqs)
-    conn.execute("UPDATE log SET count = ?, total = ?", (fingerprint.count, fingerprint.to_bytes()))
-    return fingerprint
-
-
-def _advance(conn: sqlite3.Connection, key: bytes, epoch: int, seqs: Sequence[int]) -> None:
-    """Moves a writer's contiguous seq over what is now here, after these were inserted."""
-    row = conn.execute(
-        "SELECT contiguous, last FROM writers WHERE key = ? AND epoch = ?", (key, epoch)
-    ).fetchone()
-    contiguous, known_last = row or (0, 0)
-    last = max(seqs)
-    if contiguous == known_last and sorted(seqs) == list(range(contiguous + 1, last + 1)):
-        contiguous = last  # the usual case: nothing was missing before and nothing is now
-    else:
-        for (seq,) in _seqs(conn, key, epoch, contiguous):
-            if seq > contiguous + 1:
-                break
-            contiguous = max(contiguous, seq)
-    conn.execute(
-        "INSERT INTO writers VALUES (?, ?, ?, ?) ON CONFLICT (key, epoch)"
-        " DO UPDATE SET contiguous = excluded.contiguous, last = excluded.last",
-        (key, epoch, contiguous, max(last, known_last)),
-    )
-
-
-def _seqs(conn: sqlite3.Connection, key: bytes, epoch: int, after: int) -> Iterator[tuple[int]]:
-    return conn.execute(
-        "SELECT seq FROM entries WHERE key = ? AND epoch = ? AND seq > ? ORDER BY seq", (key, epoch, after)
-    )
-
-
-def _heads(conn: sqlite3.Connection) -> list[tuple[bytes, int]]:
-    """Digest and time of the heads, newest first."""
-    return conn.execute("SELECT digest, time FROM heads ORDER BY time DESC, digest").fetchall()
-
-
 def _known(conn: sqlite3.Connection, digest: bytes) -> bool:
     return conn.execute("SELECT 1 FROM entries WHERE digest = ?", (digest,)).fetchone() is not None
-
-
-def _own_next(conn: sqlite3.Connection, key: bytes) -> tuple[int, int, str | None]:
-    """Epoch and seq of a writer's next entry, and its previous one."""
-    (epoch,) = conn.execute("SELECT epoch FROM log").fetchone()
-    row = conn.execute(
-        "SELECT epoch, seq, digest FROM entries WHERE key = ? ORDER BY epoch DESC, seq DESC LIMIT 1", (key,)
-    ).fetchone()
-    if row is None:
-        return epoch, 1, None
-    last_epoch, seq, digest = row
-    return (epoch, 1, hash_of(digest)) if epoch > last_epoch else (last_epoch, seq + 1, hash_of(digest))
 
 
 def has_fork(conn: sqlite3.Connection, key: str) -> bool:
@@ -445,10 +356,3 @@ def new_epoch(conn: sqlite3.Connection, epoch: int) -> None:
 def _identity(conn: sqlite3.Connection, digest: bytes) -> bytes | None:
     row = conn.execute("SELECT data FROM identities WHERE digest = ?", (digest,)).fetchone()
     return row[0] if row else None
-
-
-def _keep_identity(conn: sqlite3.Connection, identity: Identity) -> None:
-    conn.execute(
-        "INSERT OR IGNORE INTO identities (digest, data) VALUES (?, ?)",
-        (digest_of(identity.hash), identity.bytes),
-    )

@@ -1,5 +1,6 @@
 """Group commit: many writes share few commits, a failure undoes what it must and nothing else."""
 
+import asyncio
 import threading
 
 import pytest
@@ -8,6 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from peersdb.errors import CorruptData, DiskFull, ShuttingDown, StorageError
 from peersdb.store.database import MAX_BATCH, MAX_QUEUE, Database
+from peersdb.store.outcome import Report
 
 SCHEMA = """
 CREATE TABLE kept (number INTEGER PRIMARY KEY, data BLOB);
@@ -190,6 +192,53 @@ async def test_a_cancelled_writer_still_learns_that_its_write_happened(database)
     assert await numbers(database) == [1]
 
 
+async def test_a_job_from_any_thread_is_reported_after_its_commit_once_a_batch_in_each_thread(database):
+    gate, ours, theirs = Gate(database), [], []
+    told = threading.Event()
+
+    def ours_soon(function, argument):
+        ours.append([(o.result, gate.commits) for _, o in argument])
+        function(argument)
+
+    def theirs_soon(function, argument):
+        theirs.append(len(argument))
+        function(argument)
+
+    seen = []
+
+    def queue():
+        for number in (1, 2, 2):
+            reports = [Report(ours_soon, seen.append), Report(theirs_soon, lambda _: told.set())]
+            database.submit(insert(number), durable=True, reports=reports)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: database.write(gate.hold, durable=False))
+        await trio.to_thread.run_sync(gate.reached.wait)
+        await trio.to_thread.run_sync(queue)
+        gate.open.set()
+        await trio.to_thread.run_sync(told.wait, 10)
+    assert theirs == [3]
+    assert ours == [[(1, 2), (2, 2), (None, 2)]]  # the gate's own commit was the first
+    assert [outcome.get() for outcome in seen[:2]] == [1, 2]
+    with pytest.raises(StorageError, match="UNIQUE"):
+        seen[2].get()
+    assert await numbers(database) == [1, 2]
+
+
+async def test_nobody_who_is_gone_holds_up_the_others(database):
+    loop = asyncio.new_event_loop()
+    loop.close()
+    gone = await trio.to_thread.run_sync(trio.run, _token)
+    reports = [Report(loop.call_soon_threadsafe, pytest.fail), Report(gone.run_sync_soon, pytest.fail)]
+    database.submit(insert(1), durable=True, reports=reports)
+    assert await database.write(insert(2), durable=True) == 2
+    assert await numbers(database) == [1, 2]
+
+
+async def _token():
+    return trio.lowlevel.current_trio_token()
+
+
 async def test_a_reader_sees_one_snapshot(database):
     await database.write(insert(1), durable=False)
     reading, written = threading.Event(), threading.Event()
@@ -225,6 +274,8 @@ async def test_close_finishes_what_waits_and_refuses_what_comes(tmp_path):
     assert results == list(range(20))
     with pytest.raises(ShuttingDown):
         await database.write(insert(21), durable=True)
+    with pytest.raises(ShuttingDown):
+        database.submit(insert(22), durable=True, reports=[])
     with pytest.raises(ShuttingDown):
         await numbers(database)
     again = Database(tmp_path / "db.sqlite", SCHEMA, 1)

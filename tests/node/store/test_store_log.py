@@ -20,6 +20,7 @@ from store_helpers import (
     payload,
 )
 
+from peersdb.core.entry import MAX_NEXT
 from peersdb.core.log import plan_join
 from peersdb.core.manifest import contributions_manifest
 from peersdb.core.reconcile import EMPTY, advance, gaps
@@ -177,6 +178,82 @@ async def test_concurrent_appends_make_one_chain():
             assert child.contribution.prev == parent.hash
 
 
+def refuse(_conn, _entry):
+    raise StorageError("refused")
+
+
+def lose(conn, _entry):
+    """Ends the transaction as a full disk does: the whole batch is lost."""
+    conn.execute("ROLLBACK")
+    raise StorageError("lost")
+
+
+@few
+@given(
+    st.lists(
+        st.sampled_from(["append", "append", "refuse", "lose", "other", "sees", "join", "epoch"]), max_size=25
+    )
+)
+async def test_own_entries_go_on_from_the_log_as_it_is_whatever_happened_in_between(steps):
+    """An append remembers where the next one goes on; joins, failures and new epochs must not mislead it."""
+    other, model, own, epoch = Cluster(), EMPTY_LOG, [], 0
+    async with fresh_log() as store:
+        for number, step in enumerate(steps, 1):
+            match step:
+                case "append":
+                    entry, fingerprint = await append(store, number=number)
+                    assert set(entry.next) == model.heads
+                    assert entry.clock.time == max((e.clock.time for e in model.values), default=0) + 1
+                    same = [e for e in own if e.contribution.epoch == epoch]
+                    assert (entry.contribution.epoch, entry.contribution.seq) == (epoch, len(same) + 1)
+                    assert entry.contribution.prev == (own[-1].hash if own else None)
+                    own.append(entry)
+                    model = model.join_entries([entry])
+                    assert fingerprint == model_fingerprint(model)
+                case "refuse" | "lose":
+                    extra = refuse if step == "refuse" else lose
+                    with pytest.raises(StorageError):
+                        await store.append(SIGNERS[0], payload(SIGNERS[0], number), extra)
+                case "other":
+                    other.append(1)
+                case "sees":
+                    other.logs[1] = other.logs[1].join(model)
+                case "join":
+                    model = model.join(other.logs[1])
+                    await store.join(other.logs[1].values, IDENTITIES, nothing)
+                case "epoch":
+                    epoch += 1
+                    await store.begin_epoch(epoch)
+        await assert_equals(store, model)
+
+
+async def test_own_entries_above_a_hole_of_the_own_chain_leave_the_vector_below_it():
+    forked = Cluster()
+    forked.chains[0] = (3, Cluster().append(0).hash)
+    fourth = forked.append(0)  # what a restored repo gets back first
+    async with fresh_log() as store:
+        await store.join([fourth], IDENTITIES, nothing)
+        seqs = [(await append(store, number=number))[0].contribution.seq for number in (2, 3, 4)]
+        assert seqs == [5, 6, 7]
+        assert await store.vector() == {(SIGNERS[0].key_hex, 0): 0}
+
+
+async def test_more_heads_than_an_entry_may_name_are_merged_by_the_next_ones():
+    cluster = Cluster()
+    roots = []
+    for _ in range(MAX_NEXT + 8):
+        roots.append(cluster.append(1))
+        cluster.logs[1] = EMPTY_LOG
+    model = EMPTY_LOG.join_entries(roots)
+    async with fresh_log() as store:
+        await store.join(roots, IDENTITIES, nothing)
+        for number in (1, 2, 3):
+            entry, _ = await append(store, number=number)
+            model = model.join_entries([entry])
+            await assert_equals(store, model)
+        assert len(model.heads) == 1
+
+
 async def test_an_append_goes_above_what_was_joined():
     cluster = cluster_of([(1, 1), (1, 1), (2, 2)])
     async with fresh_log() as store:
@@ -189,10 +266,6 @@ async def test_an_append_goes_above_what_was_joined():
 
 async def test_what_belongs_to_an_append_happens_with_it_or_not_at_all():
     async with fresh_log() as store:
-
-        def refuse(_conn, _entry):
-            raise StorageError("refused")
-
         before = await store.state()
         with pytest.raises(StorageError, match="refused"):
             await store.append(SIGNERS[0], payload(SIGNERS[0], 1), refuse)
