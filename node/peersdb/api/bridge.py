@@ -1,7 +1,8 @@
 """The one crossing between asyncio (HTTP) and trio (the node).
 
 The node lives in the main thread under trio; asyncio runs in a thread of its own and owns no data. A call
-crosses over as a function and its arguments and comes back as a result or an error; nothing is shared.
+crosses over as a function and its arguments and comes back as a result or an error; nothing is shared. What needs
+nothing of trio goes to the database's writer past it, which spares two crossings: `Bridge.direct`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import trio
 
 from peersdb.api.pipe import BytePipe
 from peersdb.errors import ShuttingDown
+from peersdb.store.outcome import Outcome, Report
 
 T = TypeVar("T")
 
@@ -28,10 +30,49 @@ class Bridge:
         """Made on the trio side; calls run as tasks of ``nursery``."""
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
+        self._leaving: list[tuple[Callable[[Any], object], Outcome[Any]]] = []
 
     def pipe(self) -> BytePipe:
         """A pipe of bytes into the trio side, made on the asyncio side."""
         return BytePipe(self._token)
+
+    def direct(
+        self, function: Callable[..., bool], *args: Any, then: Callable[[Outcome[T]], object]
+    ) -> asyncio.Future[Outcome[T]] | None:
+        """Runs a function that any thread may call, and promises what it will report; from the asyncio side.
+
+        What it began goes on where the promise is cancelled.
+
+        Args:
+            function: gets ``args`` and a `Report` to make; False: it will not report.
+            args: its other arguments.
+            then: called on the trio side with what was reported, in every case.
+
+        Returns:
+            The promise, or None where it will not report.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome[T]] = loop.create_future()
+
+        def tell(outcome: Outcome[T]) -> None:
+            _finish(future, outcome)
+            # Woken now, the trio side would contend with the answer for the interpreter. The answer is a task that
+            # this wakes: it has its turn before what is called soon here.
+            if not self._leaving:
+                loop.call_soon(self._leave)
+            self._leaving.append((then, outcome))
+
+        return future if function(*args, Report(loop.call_soon_threadsafe, tell)) else None
+
+    def _leave(self) -> None:
+        leaving, self._leaving = self._leaving, []
+
+        def arrive() -> None:
+            for then, outcome in leaving:
+                then(outcome)
+
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(arrive)
 
     async def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Runs an async function of the trio side, from the asyncio side.

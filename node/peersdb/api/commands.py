@@ -10,6 +10,8 @@ from typing import Any
 from peersdb.errors import BadRequest, UnknownCommand
 from peersdb.service.node import Node
 
+#: The original's answer to `post`.
+POSTED = "File uploaded"
 #: What `query` can be asked beside all.
 QUERY_OPTIONS = ("path", "since", "limit")
 #: Contributions of one answer with options: by default, and at most (a few MiB of JSON).
@@ -69,7 +71,7 @@ class Commands:
     async def post(self, content: bytes, name: str | None = None) -> str:
         """Shares a file."""
         await self.node.contributions.post(content, name)
-        return "File uploaded"
+        return POSTED
 
     async def get(self, path: str) -> str:
         """Fetches a file into the download directory."""

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from peersdb.api.bodies import DECODE_INLINE, Budget, answer, decoded, file_name, read_document, refusal
 from peersdb.api.bridge import Bridge
-from peersdb.api.commands import Commands, check_arguments, row_document
+from peersdb.api.commands import POSTED, Commands, check_arguments, row_document
 from peersdb.api.metrics import Metrics
 from peersdb.api.pipe import BytePipe
 from peersdb.errors import BadRequest, PeersDBError
@@ -72,10 +72,19 @@ class Endpoints:
             raise BadRequest("args is not a list of strings")
         arguments: list[Any] = list(check_arguments(command, args or []))
         if command.name == "post":
-            arguments = [await decoded(body.get("file")), file_name(body.get("name"))]
+            return await self._post(await decoded(body.get("file")), file_name(body.get("name")))
         if command.name == "query" and not arguments:
             return await self._query(request)
         return answer(await self._bridge.call(command.run, *arguments))
+
+    async def _post(self, content: bytes, name: str | None) -> web.Response:
+        contributions = self._node.contributions
+        posted = self._bridge.direct(contributions.post_soon, content, name, then=contributions.posted)
+        if posted is None:
+            return answer(await self._bridge.call(self._commands.post, content, name))
+        response = answer(POSTED)  # made while the disk works
+        (await posted).get()
+        return response
 
     async def _query(self, request: web.Request) -> web.StreamResponse:
         page = self._node.contributions.page

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import os
 import time
@@ -59,6 +60,7 @@ class HttpApi:
         """Serves ``node`` over ``bridge``."""
         self._endpoints = Endpoints(node, bridge)
         self._settings, self._tokens = node.settings, node.tokens
+        self._loopback = ipaddress.ip_address(node.settings.http_host).is_loopback
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
         self._running, self._stopping, self._idle = 0, False, asyncio.Event()
 
@@ -163,16 +165,21 @@ class HttpApi:
 
         Another name that leads here is a trick of a web page, whose requests would look like its own site's.
         """
-        if not ipaddress.ip_address(self._settings.http_host).is_loopback:
-            return
-        host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
-        try:
-            ipaddress.ip_address(host.strip("[]"))
-        except ValueError:
-            if host.rstrip(".").lower() != "localhost" and not host.lower().endswith(".localhost"):
-                raise CrossOrigin(
-                    f"the name {host} for this machine's loopback is refused: use 127.0.0.1 or localhost"
-                ) from None
+        if self._loopback and not _is_own_name(request.host):
+            raise CrossOrigin(
+                f"the name {request.host} for this machine's loopback is refused: use 127.0.0.1 or localhost"
+            )
+
+
+@functools.lru_cache(maxsize=64)  # clients use the same few; each costs as much as reading a body
+def _is_own_name(host: str) -> bool:
+    """Whether a request's host, with or without a port, is an address or ``localhost``."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return name.rstrip(".").lower() == "localhost" or name.lower().endswith(".localhost")
+    return True
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> None:

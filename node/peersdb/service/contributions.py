@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -13,13 +13,16 @@ from peersdb.core.cid import ipfs_path, parse_path
 from peersdb.core.contribution import Contribution, check_name, format_timestamp
 from peersdb.core.entry import Entry
 from peersdb.core.identity import Signer
+from peersdb.core.reconcile import Fingerprint
 from peersdb.errors import BadRequest, CorruptData, InvalidEntry, NoStore, PeersDBError
 from peersdb.service.environment import Environment
 from peersdb.service.files import Added, Files, Wrote, unheard
 from peersdb.service.replication import Replication
 from peersdb.service.validation import ValidationService
+from peersdb.store.append import MakeContribution
 from peersdb.store.blocks import insert_rows
 from peersdb.store.log import Cursor, LogStore, Row
+from peersdb.store.outcome import Outcome, Report
 from peersdb.store.tables import Pins, Validation, pin, record_validation, want
 
 log = structlog.get_logger("contributions")
@@ -92,7 +95,43 @@ class Contributions:
             except InvalidEntry as error:
                 raise BadRequest(str(error)) from error
 
+    def post_soon(self, content: bytes, name: str | None, report: Report) -> bool:
+        """Shares a small file from another thread than the node's, without a turn of that one.
+
+        Peers are told of it by `posted`.
+
+        Args:
+            content: the file.
+            name: see `post_stream`.
+            report: told once the entry is on the disk, or of the error.
+
+        Returns:
+            False where it has to go by `post`, and nothing was done: the file is not small enough, peers have to be
+            asked first, or too much waits.
+
+        Raises:
+            NoStore, BadRequest: see `post_stream`.
+        """
+        self._check_post(name)
+        added = self._files.add_rows(content) if self._replication.own_chain.free else None
+        if added is None:
+            return False
+        return self._store.append_soon(self._signer, *self._parts(added, name), [report])
+
+    def posted(self, outcome: Outcome[tuple[Entry, Fingerprint]]) -> None:
+        """In the node's thread: what `post_soon` reported."""
+        if outcome.error is None:
+            self._publish(*outcome.get())
+
     async def _share(self, added: Added, name: str | None) -> str:
+        await self._replication.own_chain.check()
+        self._publish(*await self._store.append(self._signer, *self._parts(added, name)))
+        return ipfs_path(added.root)
+
+    def _parts(
+        self, added: Added, name: str | None
+    ) -> tuple[MakeContribution, Callable[[sqlite3.Connection, Entry], None]]:
+        """What an append needs to know of a file: its contribution, and what goes into the same transaction."""
         path = ipfs_path(added.root)
         record = self._validation.made_here(added.root)
 
@@ -105,10 +144,10 @@ class Contributions:
             pin(conn, path)
             record_validation(conn, record)
 
-        await self._replication.own_chain.check()
-        entry, fingerprint = await self._store.append(self._signer, contribution, extra)
+        return contribution, extra
+
+    def _publish(self, entry: Entry, fingerprint: Fingerprint) -> None:
         self._replication.publish([entry], fingerprint)
-        return path
 
     async def page(self, after: Cursor | None = None) -> tuple[list[Row], Cursor | None]:
         """One page of the contributions in the log's order, and where the next one starts (None: no more).

@@ -24,7 +24,7 @@ from peersdb.errors import BlockMismatch, InvalidData, NotFound, PeerUnreachable
 from peersdb.net.blocks import BlockClient
 from peersdb.net.host import Host
 from peersdb.service.members import Membership
-from peersdb.store.blocks import BlockStore
+from peersdb.store.blocks import MAX_ROW, BlockStore
 from peersdb.store.database import mapped_errors
 from peersdb.tasks import raising_the_first
 
@@ -80,6 +80,16 @@ class Files:
         """Makes blocks of a small file at once; see `add_stream`."""
         root, size, blocks = build_file(content, self._profile)
         return Added(root, size, await self._blocks.put_files(blocks, durable=True))
+
+    def add_rows(self, content: bytes) -> Added | None:
+        """Makes blocks of a file so small that each is a row of its entry's transaction; None: it is larger.
+
+        Pure: it may be called from any thread.
+        """
+        if len(content) > MAX_ROW:
+            return None
+        root, size, blocks = build_file(content, self._profile)
+        return Added(root, size, blocks) if all(len(block.data) <= MAX_ROW for block in blocks) else None
 
     async def add_stream(self, chunks: AsyncIterable[bytes]) -> Added:
         """Makes blocks of a file as it comes and keeps the large ones; memory stays flat.

@@ -14,6 +14,7 @@ import trio
 
 from peersdb.core.entry import Entry
 from peersdb.core.manifest import contributions_manifest, parse_address
+from peersdb.core.reconcile import EMPTY
 from peersdb.core.unixfs import PROFILES
 from peersdb.core.wire import BENCHMARK_PROTOCOL, BenchmarkAnswer, BenchmarkRequest, Message
 from peersdb.errors import InvalidCID, NotEnabled, PeersDBError, SettingsError
@@ -214,7 +215,8 @@ class Node:
 
     async def status(self) -> dict[str, Any]:
         """What ``GET /peersdb/status`` answers."""
-        state = self.replication.state
+        # As committed: a post that was answered counts, even if replication has not heard of it yet.
+        state, heads = await self._log.summary()
         wanted, pinned = await self._pins.counts()
         times = self._process.cpu_times()
         return {
@@ -226,9 +228,9 @@ class Node:
             "storeAddress": state.address if state else None,
             "ready": not self.ready(),
             "entries": state.fingerprint.count if state else 0,
-            "heads": await self._log.head_count(),
+            "heads": heads,
             "pending": self._arrivals.pending,
-            "fingerprint": self.replication.state_fingerprint.hex,
+            "fingerprint": (state.fingerprint if state else EMPTY).hex,
             "addrs": self.membership.addresses,
             "swarmKey": self._network,
             "members": self.membership.count,

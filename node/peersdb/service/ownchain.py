@@ -30,7 +30,11 @@ MAX_EPOCHS_AHEAD = 1000
 
 
 class OwnChain:
-    """Makes sure that this node's next entry has a number of its own."""
+    """Makes sure that this node's next entry has a number of its own.
+
+    Attributes:
+        free: an entry may be written without `check`; read by other threads.
+    """
 
     def __init__(
         self, key: str, links: SyncLinks, store: LogStore, agreed: Callable[[], Sequence[str]]
@@ -45,11 +49,16 @@ class OwnChain:
         """
         self._key, self._links, self._store, self._agreed = key, links, store, agreed
         self._checked = False
+        self.free = True
         self._lock = trio.Lock()
         self._asked: frozenset[str] = frozenset()
         self._answers: dict[str, tuple[int, int]] = {}
         self._answered = trio.Event()
         self._arrived = trio.Event()
+
+    def peers_changed(self) -> None:
+        """Another peer holds the same log now, or one is gone."""
+        self.free = self._checked or not self._agreed()
 
     async def check(self) -> None:
         """Returns when this node may write; at once after the first time.
@@ -65,7 +74,7 @@ class OwnChain:
             theirs = await self._ask(peers)
             if theirs > await self._store.own_last(self._key):
                 await self._wait(theirs)
-            self._checked = True
+            self._checked = self.free = True
 
     def on_answer(self, peer: str, answer: WriterAnswer) -> None:
         """A peer says how far it has a chain; only what was asked counts."""

@@ -146,6 +146,7 @@ class Replication:
         if old is not None:  # our stream broke; theirs may stand, and they need not say hello again
             old.scope.cancel()
             session.agreed = old.agreed
+        self.own_chain.peers_changed()
         self._links.send(peer, self._hello())
         if session.agreed:
             self._membership.greet(peer)
@@ -155,6 +156,7 @@ class Replication:
         session = self._sessions.pop(peer, None)
         if session is not None:
             session.scope.cancel()
+        self.own_chain.peers_changed()
         self._membership.wake()
 
     def _hello(self) -> Hello:
@@ -223,6 +225,7 @@ class Replication:
         if hello.address not in (None, ours) and not await self._adopt(hello):
             if ours and not hello.count and not self._only_store:
                 session.agreed = False  # an empty log: its holder gives way once our hello is there
+                self.own_chain.peers_changed()
                 return
             self._membership.forget(session.peer)
             log.warning(
@@ -239,6 +242,7 @@ class Replication:
             return
         if not session.agreed:
             session.agreed = True
+            self.own_chain.peers_changed()
             self._membership.greet(session.peer)
             await self._on_peer()
         session.asked = session.differs = False  # the stream that would have brought the answer is gone

@@ -59,6 +59,9 @@ class Database:
         self._full: bool | None = None
         with mapped_errors(f"opening {path}"):
             self._conn = _connect(path)
+            # What undoes a job of a batch: copies of the pages it changed, about 20 for a post, 1,500 for a batch of a
+            # join. A file for them would cost a post as much as its own pages.
+            self._conn.execute("PRAGMA temp_store=MEMORY")
             self._create(schema, version)
             for _ in range(READERS):
                 reader = _connect(path)
@@ -108,7 +111,7 @@ class Database:
     def submit(self, job: Job[T], *, durable: bool, reports: Sequence[Report]) -> Outcome[T]:
         """Queues a job and returns at once; from any thread, see `write`.
 
-        Nobody waits for a place here: who calls this bounds how many of its jobs are on their way.
+        Nobody waits for a place here: who calls this looks at `crowded` before.
 
         Args:
             job: see `write`.
@@ -124,6 +127,11 @@ class Database:
                 raise ShuttingDown("the node is stopping: the database is closed")
             self._tasks.put(task)
         return task.outcome
+
+    @property
+    def crowded(self) -> bool:
+        """As many jobs wait as may: take `write`, which waits for a place. From any thread."""
+        return self._tasks.qsize() >= MAX_QUEUE
 
     async def read(self, job: Job[T]) -> T:
         """Runs a reading job in a worker thread, on a connection of its own, in one snapshot."""

@@ -106,12 +106,12 @@ class LogStore:
         """The CIDs of the entries without a child."""
         return await self._database.read(lambda conn: [hash_of(digest) for digest, _ in heads(conn)])
 
-    async def head_count(self) -> int:
-        """How many entries have no child."""
+    async def summary(self) -> tuple[LogState | None, int]:
+        """The log's `state`, and how many entries have no child."""
 
-        def job(conn: sqlite3.Connection) -> int:
+        def job(conn: sqlite3.Connection) -> tuple[LogState | None, int]:
             (count,) = conn.execute("SELECT count(*) FROM heads").fetchone()
-            return int(count)
+            return read_state(conn), int(count)
 
         return await self._database.read(job)
 
@@ -242,9 +242,16 @@ class LogStore:
         contribution: MakeContribution,
         extra: Callable[[sqlite3.Connection, Entry], None],
         reports: Sequence[Report],
-    ) -> None:
-        """Queues an append and returns at once; from any thread. See `append` and `Database.submit`."""
+    ) -> bool:
+        """Queues an append and returns at once; from any thread. See `append` and `Database.submit`.
+
+        Returns:
+            False where too many jobs wait already, and this one was not added to them.
+        """
+        if self._database.crowded:
+            return False
         self._database.submit(self._appends.job(signer, contribution, extra), durable=True, reports=reports)
+        return True
 
     async def own_last(self, key: str) -> tuple[int, int]:
         """Epoch and seq of a writer's last entry here; (0, 0) without any."""

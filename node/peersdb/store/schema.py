@@ -53,8 +53,9 @@ CREATE TABLE writers (
 
 CREATE TABLE identities (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 
--- Blocks up to 16 KiB; larger ones are files. Keyed by digest, so that CIDv0 and CIDv1 share them.
-CREATE TABLE blocks (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
+-- Blocks up to 16 KiB; larger ones are files. Keyed by digest, so that CIDv0 and CIDv1 share them. With a rowid:
+-- without one, each row larger than a quarter of a page would take a page of its own besides.
+CREATE TABLE blocks (digest BLOB PRIMARY KEY, data BLOB NOT NULL);
 
 -- Contributions whose files this node keeps (pinned) or still has to fetch (wanted).
 CREATE TABLE pins (
