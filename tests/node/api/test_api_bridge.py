@@ -14,6 +14,7 @@ import trio.lowlevel
 from peersdb.api.bridge import Bridge, asyncio_thread
 from peersdb.api.pipe import PIECES
 from peersdb.errors import BadRequest, ShuttingDown, StorageError
+from peersdb.store.outcome import Outcome, Report
 
 #: None of these takes longer than milliseconds; a hang fails here.
 LIMIT = 10
@@ -128,6 +129,72 @@ async def test_calls_that_run_when_their_nursery_ends_are_told_so() -> None:
                 calls.cancel_scope.cancel()
     assert [type(outcome) for outcome in outcomes] == [ShuttingDown, ShuttingDown]
     assert not peersdb_threads()
+
+
+def work(outcome: Outcome[str], release: threading.Event, report: Report) -> bool:
+    """Something that a thread of its own does and reports."""
+
+    def run() -> None:
+        assert release.wait(LIMIT)
+        report.crossing(report.tell, outcome)
+
+    threading.Thread(target=run).start()
+    return True
+
+
+def outcome_of(result: str, error: Exception | None = None) -> Outcome[str]:
+    made: Outcome[str] = Outcome()
+    made.result, made.error = result, error
+    return made
+
+
+async def test_what_needs_nothing_of_trio_is_answered_first_and_told_to_trio_then() -> None:
+    order: list[str] = []
+    arrived = trio.Event()
+    done = threading.Event()
+    done.set()
+
+    def then(outcome: Outcome[str]) -> None:
+        trio.lowlevel.current_trio_token()  # raises in any other thread
+        order.append(f"trio has {outcome.result}")
+        arrived.set()
+
+    async def use(bridge: Bridge) -> None:
+        async def ask(name: str) -> None:
+            promise = bridge.direct(work, outcome_of(name), done, then=then)
+            assert promise is not None
+            order.append(f"answered {(await promise).get()}")
+
+        await ask("one")
+        await bridge.call(arrived.wait)
+        refused = bridge.direct(work, outcome_of("", BadRequest("no")), done, then=lambda _: None)
+        assert refused is not None
+        with pytest.raises(BadRequest, match="no"):
+            (await refused).get()
+
+    await across(use)
+    assert order == ["answered one", "trio has one"]
+
+
+async def test_trio_hears_of_it_also_where_nobody_waits_any_more() -> None:
+    arrived = trio.Event()
+    release = threading.Event()
+
+    async def use(bridge: Bridge) -> None:
+        promise = bridge.direct(work, outcome_of("x"), release, then=lambda _: arrived.set())
+        assert promise is not None
+        promise.cancel()
+        release.set()
+        await bridge.call(arrived.wait)
+
+    await across(use)
+
+
+async def test_what_is_declined_promises_nothing() -> None:
+    async def use(bridge: Bridge) -> None:
+        assert bridge.direct(lambda _report: False, then=pytest.fail) is None
+
+    await across(use)
 
 
 @pytest.mark.parametrize("read", [0, 1])
