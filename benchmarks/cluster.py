@@ -34,6 +34,7 @@ class BenchNode:
     def __init__(self, directory: Path, name: str, *flags: str) -> None:
         """Starts ``peersdb`` with a repo under ``directory``."""
         self.name = name
+        self.repo = directory / name
         self.downloads = directory / f"{name}-downloads"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -41,7 +42,7 @@ class BenchNode:
         self._log = (directory / f"{name}.log").open("wb")
         command = [
             sys.executable, "-m", "peersdb", "-http", f"-http-port={self.port}", f"-ipfs-port={free_port()}",
-            f"-repo={directory / name}", f"-download-dir={self.downloads}/", *flags,
+            f"-repo={self.repo}", f"-download-dir={self.downloads}/", *flags,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stderr=self._log, start_new_session=True)
 
@@ -90,6 +91,12 @@ class BenchNode:
         """Its private and shared memory in use, bytes."""
         found: int = psutil.Process(self.process.pid).memory_info().rss
         return found
+
+    @property
+    def cpu(self) -> float:
+        """Its processor time so far, that of its system calls included, seconds."""
+        used = psutil.Process(self.process.pid).cpu_times()
+        return float(used.user + used.system)
 
     def stop(self) -> None:
         """Ends it and waits."""
