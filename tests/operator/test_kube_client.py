@@ -187,7 +187,7 @@ def thing(version, **more):
 EVENTS = [("ADDED", thing(2)), ("BOOKMARK", thing(3)), ("DELETED", thing(4, data={"a": "ä" * 50}))]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 400), max_size=8))
 def test_events_arrive_whole_however_the_stream_is_cut(cuts):
     text = b"\n".join(event(*one) for one in EVENTS)  # an empty line between two is none

@@ -5,11 +5,12 @@ behind them, as a schema does: ``a`` a value, ``m`` a map, ``l`` a list of items
 import copy
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peersdb_operator.kube import drift
 
+few = settings(max_examples=50)  # each is a whole tree, or two
 VALUES = st.integers(-2, 2) | st.sampled_from(["", "x", "500m", "1Gi"]) | st.booleans()
 NAMES = st.sampled_from(["one", "two", "three"])
 
@@ -77,11 +78,13 @@ def foreign(*trees_):
     return [{"f:spec": owned(tree)} for tree in trees_ if owned(tree)]
 
 
+@few
 @given(trees())
 def test_what_is_wanted_covers_itself(tree):
     assert drift.covers(tree, tree)
 
 
+@few
 @given(trees(), trees())
 def test_defaults_that_the_server_adds_are_no_difference(wanted, defaults):
     def filled(tree, more):
@@ -101,6 +104,7 @@ def places(tree):
             yield from places(tree[key])
 
 
+@few
 @given(trees().filter(bool), st.data())
 def test_what_lacks_anything_wanted_does_not_cover_it(wanted, data):
     live = copy.deepcopy(wanted)
@@ -123,6 +127,7 @@ def test_amounts_are_the_same_however_they_are_written():
         assert not drift.covers({"cpu": one}, {"cpu": other})
 
 
+@few
 @given(trees(), trees())
 def test_the_foreign_fields_that_are_not_wanted_are_found_and_taken_out(wanted, other):
     live = an_object(merged(wanted, other))
@@ -131,6 +136,7 @@ def test_the_foreign_fields_that_are_not_wanted_are_found_and_taken_out(wanted, 
     assert bool(found) == (in_order(live) != in_order(an_object(wanted)))
 
 
+@few
 @given(trees(), trees())
 def test_fields_that_nobody_else_owns_are_never_taken_out(wanted, defaults):
     assert drift.extras(an_object(wanted), foreign()) == []
@@ -138,6 +144,7 @@ def test_fields_that_nobody_else_owns_are_never_taken_out(wanted, defaults):
     assert drift.without(live, []) == live
 
 
+@few
 @given(trees(), trees())
 def test_a_copy_is_changed_and_not_the_original(wanted, other):
     live = an_object(merged(wanted, other))
@@ -184,6 +191,7 @@ def test_only_what_others_said_of_the_spec_is_foreign():
     assert drift.foreign_fields(managed) == [spec, {"f:spec": {"f:replicas": {}}}]
 
 
+@few
 @given(trees(), st.data())
 def test_a_value_that_is_owned_as_a_whole_has_to_be_exactly_the_wanted_one(wanted, data):
     """As a Service's selector: a label that is added is owned as part of the whole, with no field of its own."""
@@ -200,6 +208,7 @@ def test_a_map_whose_fields_are_owned_one_by_one_may_have_others():
     assert not drift.overruled(live, an_object({"m": {"a": 1}}), [{"f:spec": {"f:m": {"f:default": {}}}}])
 
 
+@few
 @given(trees(), trees())
 def test_a_stamp_tells_two_objects_apart_and_nothing_else(one, other):
     stamps = [

@@ -8,6 +8,7 @@ from kube_wire import answer, api_server, event, stream
 
 from peersdb_operator.kube import informer
 from peersdb_operator.kube.cache import Cache
+from peersdb_operator.kube.informer import Informer
 from peersdb_operator.kube.kinds import CONFIG_MAP
 
 
@@ -45,7 +46,7 @@ def followed(*script, wants, seconds=5.0):
     async def scenario():
         async with api_server(handler) as kube:
             cache = Cache((CONFIG_MAP,))
-            it = informer.Informer(kube, cache, CONFIG_MAP, namespace="data")
+            it = Informer(kube, cache, CONFIG_MAP, namespace="data")
             task = asyncio.create_task(it.run())
             async with asyncio.timeout(seconds):
                 while len(asked) <= len(script) or not wants(
@@ -126,20 +127,26 @@ ENDS = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_nothing_is_asked_again_and_again_without_a_pause(end, monkeypatch):
+    monkeypatch.setattr(informer, "RETRY_FIRST", 0.05)
     monkeypatch.setattr(informer, "RETRY_LAST", 30.0)
-    count = 0
+    asked = []
+    enough = asyncio.Event()
 
     def handler(_method, _path, query, _body):
-        nonlocal count
-        count += 1
+        asked.append(asyncio.get_running_loop().time())
+        if len(asked) == 8:
+            enough.set()
         return ENDS[end] if "watch" in query else page(1, "one")
 
     async def scenario():
         async with api_server(handler) as kube:
-            it = informer.Informer(kube, Cache((CONFIG_MAP,)), CONFIG_MAP, namespace="data")
-            task = asyncio.create_task(it.run())
-            await asyncio.sleep(0.4)
+            task = asyncio.create_task(
+                Informer(kube, Cache((CONFIG_MAP,)), CONFIG_MAP, namespace="data").run()
+            )
+            async with asyncio.timeout(20):
+                await enough.wait()
             task.cancel()
 
     asyncio.run(scenario())
-    assert 4 <= count <= 20  # pauses of 10, 20, 40 … ms, and two requests a turn
+    # Two requests a turn at most, and between the turns pauses of 50, 100 and 200 ms, each shorter by a third at most.
+    assert asked[7] - asked[0] >= 0.35 * 0.69

@@ -24,7 +24,7 @@ from peersdb_operator.kube.kinds import (
     controller_of,
     name_of,
 )
-from peersdb_operator.kube.observed import ObjectKey, Observed, outdated
+from peersdb_operator.kube.observed import ObjectKey, Observed, is_ours, outdated
 
 #: Why a container waits that will not start until something is mended; Kubernetes tries on for ever.
 STUCK = frozenset(
@@ -33,6 +33,9 @@ STUCK = frozenset(
         "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
     }
 )  # fmt: skip
+
+#: The resource allows no more in a group; a number above it was not decided on here.
+MOST_REPLICAS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def plan(cluster: Cluster, uid: str, observed: Observed, facts: builders.Facts) 
     sized = _sized(cluster, observed, facts, draft)
     for obj in builders.build(sized, facts):
         key = (obj["kind"], name_of(obj))
-        if name_of(obj) in paused and key[0] != "NetworkPolicy" and _of_group(obj):
+        if name_of(obj) in paused:
             draft.kept.add(key)
             continue
         _want(obj, cluster, uid, observed, draft)
@@ -128,7 +131,8 @@ def applied_replicas(stateful_set: Object | None) -> int:
     if stateful_set is None:
         return 0
     text = (stateful_set["metadata"].get("annotations") or {}).get(names.REPLICAS_ANNOTATION, "")
-    return int(text) if text.isdigit() else int(stateful_set["spec"].get("replicas", 1))
+    decided = int(text) if text.isdecimal() else MOST_REPLICAS + 1
+    return decided if decided <= MOST_REPLICAS else int(stateful_set["spec"].get("replicas", 1))
 
 
 def pods_to_replace(cluster: Cluster, observed: Observed, facts: builders.Facts) -> list[tuple[Object, str]]:
@@ -189,7 +193,7 @@ def _want(obj: Object, cluster: Cluster, uid: str, observed: Observed, draft: _D
     key = (obj["kind"], name_of(obj))
     draft.kept.add(key)
     live = observed.objects.get(key)
-    if live is not None and not _may_have(live, uid):
+    if live is not None and not is_ours(live, uid):
         draft.taken.append(live)
         return
     draft.apply.append(drift.stamped(owned(obj, cluster, uid)))
@@ -239,9 +243,3 @@ def _of_group(obj: Object) -> bool:
 def _owned_by(obj: Object, uid: str) -> bool:
     controller = controller_of(obj)
     return controller is not None and controller["uid"] == uid
-
-
-def _may_have(live: Object, uid: str) -> bool:
-    """Tell whether a live object is ours to write: owned by us, or by nobody but with our labels."""
-    controller = controller_of(live)
-    return controller is None or controller["uid"] == uid
