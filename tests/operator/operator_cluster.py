@@ -36,6 +36,15 @@ def manifest(regions=None, *, name="demo", roots=1, **spec):
     }
 
 
+def closed(schema):
+    """Server-side apply of an undeclared status field is an HTTP 500: here it is a fault."""
+    inner = {key: closed(child) if key == "items" else child for key, child in schema.items()}
+    if "properties" in schema:
+        inner["properties"] = {key: closed(child) for key, child in schema["properties"].items()}
+        inner["additionalProperties"] = False
+    return inner
+
+
 def until(holds, what, timeout=20.0):
     """Wait until something holds; give what it gave."""
     deadline = time.monotonic() + timeout

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from operator_cluster import manifest
+from operator_cluster import closed, manifest
 
 from peersdb_operator import builders, cluster, definition, members, names, plan, reference, status
 
@@ -269,15 +269,6 @@ def test_every_status_fits_the_crd_that_declares_all_its_fields(parsed, data):
     jsonschema.validate(made, closed(schema))
     assert made["readyReplicas"] == len(ready)
     assert (made["phase"] == "Ready") == (ready == set(everyone) and not moving)
-
-
-def closed(schema):
-    """Server-side apply of an undeclared status field is an HTTP 500: here it is a fault."""
-    inner = {key: closed(child) if key == "items" else child for key, child in schema.items()}
-    if "properties" in schema:
-        inner["properties"] = {key: closed(child) for key, child in schema["properties"].items()}
-        inner["additionalProperties"] = False
-    return inner
 
 
 def test_a_transition_is_dated_once():

@@ -13,12 +13,10 @@ from peersdb_operator.cluster import Cluster, Group
 from peersdb_operator.kube.desired import Plan, is_stuck
 from peersdb_operator.kube.kinds import Object, name_of
 from peersdb_operator.kube.observed import Observed, outdated, region_nodes
+from peersdb_operator.status import MAX_NAMED, Condition
 
-Condition = tuple[str, str, str]
-"""Status, reason and message."""
-
-#: A message is for a person and for a column: it names so many and counts the rest.
-MAX_NAMED = 3
+#: A message is for a person and for a column; what the API server or a kubelet says may be longer than that.
+MAX_MESSAGE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +55,8 @@ def make(
         previous: the status before.
         now: seconds since the epoch.
     """
-    sized = replace(
-        cluster, root=_sized(cluster.root, plan), regions=tuple(_sized(g, plan) for g in cluster.regions)
-    )
+    root, *regions = (_sized(cluster, group, plan) for group in cluster.groups)
+    sized = replace(cluster, root=root, regions=tuple(regions))
     observations = [_observation(sized, member, observed, plan) for member in members.of_cluster(sized)]
     lag = {group.name: _lag(sized, group, observed) for group in sized.groups}
     result = status.status(
@@ -76,6 +73,8 @@ def make(
             "Degraded": _degraded(troubles),
         },
     )
+    for condition in result["conditions"]:
+        condition["message"] = _short(condition["message"])
     for region in result["regions"]:
         group = next(group for group in sized.regions if group.name == region["name"])
         live = observed.stateful_set(sized, group)
@@ -91,13 +90,14 @@ def make(
     return result
 
 
-def _sized(group: Group, plan: Plan) -> Group:
-    """Give a group with as many members as there are for now: none that is held back is counted as missing."""
-    if group.name in plan.held:
-        return group
-    if group.paused:
-        return replace(group, replicas=plan.replicas.get(group.name, group.replicas))
-    return replace(group, replicas=max(group.replicas, plan.replicas.get(group.name, 0)))
+def _sized(cluster: Cluster, group: Group, plan: Plan) -> Group:
+    """Give a group with the members that it should have: those of the manifest, also while they are held back, and
+    those that are not taken away; while it is paused, those that it had before.
+    """
+    decided = plan.replicas.get(group.name, 0)
+    if cluster.paused or group.paused:
+        return replace(group, replicas=decided)
+    return replace(group, replicas=max(group.replicas, decided))
 
 
 def _observation(
@@ -237,6 +237,10 @@ def _degraded(troubles: Sequence[Trouble]) -> Condition:
 def _listing(parts: Sequence[str], separator: str = ", ") -> str:
     shown = separator.join(parts[:MAX_NAMED])
     return shown if len(parts) <= MAX_NAMED else f"{shown}{separator}and {len(parts) - MAX_NAMED} more"
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

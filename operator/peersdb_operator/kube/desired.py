@@ -49,7 +49,7 @@ class Plan:
         taken: objects that another owner has, and which are left alone.
         blocked: what is not taken away because members would be lost, in words.
         held: groups whose later members wait, and for what.
-        replicas: how many members each group has for now, by its name.
+        replicas: how many members each group has for now, by its name; while it is paused, as many as before.
     """
 
     apply: tuple[Object, ...]
@@ -181,7 +181,7 @@ def _sized(cluster: Cluster, observed: Observed, facts: builders.Facts, draft: _
             # Several roots that start together on empty volumes would each make a log.
             draft.held[group.name] = f"waits for {names.member(group, 0)} to make the contributions store"
             replicas = 1
-        draft.replicas[group.name] = applied if group.paused else replicas
+        draft.replicas[group.name] = applied if group.paused or cluster.paused else replicas
         groups.append(replace(group, replicas=replicas))
     return replace(cluster, root=groups[0], regions=tuple(groups[1:]))
 
