@@ -34,7 +34,7 @@ from peersdb_operator.kube.kinds import (
     name_of,
 )
 from peersdb_operator.kube.metrics import Metrics
-from peersdb_operator.kube.observed import ObjectKey, Observed, observe, store_address
+from peersdb_operator.kube.observed import ObjectKey, Observed, PodFacts, observe, store_address
 from peersdb_operator.kube.poller import Poller, Target
 
 log = logging.getLogger("peersdb.reconcile")
@@ -323,11 +323,11 @@ class _Pass:
 
     async def _tell(self, status: dict[str, Any]) -> None:
         """Writes the status where it differs, and an event for each condition that changed."""
-        facts: dict[str, list[Any]] = {}
+        facts: dict[str, list[PodFacts]] = {}
         for name, fact in self._observed.facts.items():
-            pod = self._observed.pods.get(name)
-            labels = (pod or {}).get("metadata", {}).get("labels") or {}
-            facts.setdefault(labels.get(names.REGION_LABEL, ""), []).append(fact)
+            if name in self._observed.pods:
+                labels = self._observed.pods[name]["metadata"].get("labels") or {}
+                facts.setdefault(labels.get(names.REGION_LABEL, ""), []).append(fact)
         self._tools.metrics.cluster(self._key, status, facts)
         if status == self._status:
             return
