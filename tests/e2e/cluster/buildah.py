@@ -17,26 +17,36 @@ _ENVIRONMENT = {"BUILDAH_ISOLATION": "chroot"}
 
 
 def build(
-    dockerfile: Path, context: Path, tag: str, archive: Path, arguments: Mapping[str, str] | None = None
+    dockerfile: Path,
+    context: Path,
+    tag: str,
+    arguments: Mapping[str, str] | None = None,
+    *,
+    stage: str = "",
 ) -> None:
-    """Build an image and write it to an archive, such as `docker load` and `ctr images import` read.
+    """Build an image into the storage.
 
     Args:
         dockerfile: what to build.
         context: the directory that it copies from.
         tag: its full name.
-        archive: the archive; replaced when it is complete.
         arguments: build arguments.
+        stage: the stage to stop at.
 
     Raises:
         CommandFailed: the build's own words.
     """
+    options = [f"--build-arg={name}={value}" for name, value in (arguments or {}).items()]
+    options += [f"--target={stage}"] if stage else []
+    _buildah("build", "--layers", "--pull=never", "--format=docker", f"--tag={tag}", *options,
+             f"--file={dockerfile}", str(context))  # fmt: skip
+
+
+def save(tag: str, archive: Path) -> None:
+    """Write an image to an archive, such as `docker load` and `ctr images import` read; replaced when complete."""
     partial = archive.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     archive.parent.mkdir(parents=True, exist_ok=True)
-    options = [f"--build-arg={name}={value}" for name, value in (arguments or {}).items()]
-    _buildah("build", "--layers", "--pull=never", "--format=docker", f"--tag={tag}", *options,
-             f"--file={dockerfile}", str(context))  # fmt: skip
     _buildah("push", "--quiet", tag, f"docker-archive:{partial}:{tag}")
     partial.rename(archive)
 
@@ -51,7 +61,7 @@ def known(tag: str) -> bool:
 
 
 def prune() -> None:
-    """Forget images that no name points at: earlier builds."""
+    """Forget images that no name leads to: earlier builds, and their steps."""
     _buildah("rmi", "--prune", "--force")
 
 

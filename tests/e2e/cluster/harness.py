@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from cluster import golang, images, network, prerequisites
+from cluster import containerd, golang, images, network, prerequisites, project_images
 from cluster.commands import step, wait_for
 from cluster.control_plane import ControlPlane
 from cluster.errors import NoCluster
@@ -42,8 +42,12 @@ class Harness:
         self.kubectl = Kubectl(settings.kubeconfig, self.binaries / "kubectl")
 
     @classmethod
-    def up(cls, settings: Settings) -> Self:
+    def up(cls, settings: Settings, *, project: bool = True) -> Self:
         """Build what was never built, start what does not run; returns when all is ready.
+
+        Args:
+            settings: what it is told.
+            project: whether the nodes get the project's own images, of the sources as they are now.
 
         Raises:
             Refused: not on this machine, or not without the user's word.
@@ -56,9 +60,11 @@ class Harness:
             network.check(settings)
             golang.build()
             archives = images.build()
+            if project:
+                archives += [project_images.build(name) for name in project_images.IMAGES]
             settings.save()
             harness = cls(settings)
-            harness._start(archives)
+            harness._start(containerd.disk(archives))
         return harness
 
     @classmethod
@@ -89,19 +95,19 @@ class Harness:
 
     def load_image(self, archive: Path, regions: Sequence[str] = ()) -> None:
         """Load an archive of images into the nodes of some regions; of all by default."""
-        self._everywhere(lambda node: node.import_image(archive), regions)
+        self._everywhere(lambda node: node.containerd.load(archive), regions)
 
     def node_ready(self, region: str) -> bool:
         """Whether the API server counts a region's node as ready."""
         conditions = self.kubectl.json("get", "node", self.node(region).name)["status"]["conditions"]
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
-    def _start(self, archives: list[Path]) -> None:
+    def _start(self, disk: Path) -> None:
         with step("control plane"):
             if not self.control.machine.on:
                 self.control.start()
         with step(f"{len(self.nodes)} nodes"):
-            self._everywhere(lambda node: node.start(archives))
+            self._everywhere(lambda node: node.start(disk))
             self._apply_components()
             wait_for(lambda: all(map(self.node_ready, self.regions)), "all nodes are ready", READY_TIMEOUT)
         with step("names and volumes"):

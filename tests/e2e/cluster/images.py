@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cluster import buildah, golang, prerequisites, versions
 from cluster.commands import run, step
-from cluster.node import PAUSE_IMAGE
+from cluster.containerd import PAUSE_IMAGE
 
 COREDNS_IMAGE = "localhost/peersdb-e2e/coredns:1"
 VOLUMES_IMAGE = "localhost/peersdb-e2e/local-path-provisioner:1"
@@ -30,7 +30,8 @@ def build() -> list[Path]:
         with step(f"image {name}"), tempfile.TemporaryDirectory(dir=versions.build_dir()) as context:
             dockerfile = Path(context) / "Dockerfile"
             dockerfile.write_text(recipe(Path(context)))
-            buildah.build(dockerfile, Path(context), tag, archive)
+            buildah.build(dockerfile, Path(context), tag)
+            buildah.save(tag, archive)
     return archives
 
 

@@ -154,6 +154,10 @@ class Machine:
         """Where a service's output goes."""
         return self.directory / "log" / f"{service}.log"
 
+    def disk(self, place: str) -> Path:
+        """Where this machine's own copy of a directory lies, of those that `power_on` is told."""
+        return self.directory / "disk" / "own" / place[1:]
+
     def _enter(self) -> list[str]:
         return ["nsenter", "-t", str(self.pid), "-m", "-p", "-n", "-u", "-i"]
 
@@ -192,7 +196,7 @@ class Machine:
                 f"mount -t overlay overlay -o lowerdir={target},upperdir={upper},workdir={work} {target}",
             ]
         for target in disks:
-            own = self.directory / "disk" / "own" / target[1:]
+            own = self.disk(target)
             lines += [f"mkdir -p {own} {target}", f"mount --bind {own} {target}"]
         for name, value in _KERNEL_VALUES.items():
             file = self.directory / "disk" / "kernel" / name

@@ -9,21 +9,15 @@ from typing import Any
 
 import yaml
 
-from cluster import cgroups, golang, network, prerequisites
-from cluster.commands import wait_for
+from cluster import cgroups, containerd, golang, network
 from cluster.control_plane import PROXY, ControlPlane
 from cluster.machine import Machine
 from cluster.settings import Settings
 
-CONTAINERD, KUBELET, POLICIES = "containerd", "kubelet", "network-policies"
-PAUSE_IMAGE = "localhost/peersdb-e2e/pause:3.10"
+KUBELET, POLICIES = "kubelet", "network-policies"
 
 #: Directories that need a file system of their own below them: containers' layers, volumes.
-DISKS = ("/var/lib/kubelet", "/var/lib/containerd", "/var/lib/local-path-provisioner")
-#: containerd answers within half a second of its start.
-START_TIMEOUT = 60.0
-#: Importing and unpacking 200 MB takes a few seconds.
-IMPORT_TIMEOUT = 300.0
+DISKS = ("/var/lib/kubelet", containerd.DISK, "/var/lib/local-path-provisioner")
 
 POLICY_USER = "peersdb-e2e-network-policies"
 """The user that reads NetworkPolicies on every node; manifests/components.yaml says what it may."""
@@ -38,24 +32,26 @@ class Node:
         self.name = settings.node_name(region)
         self.address = settings.addresses.node(settings.index(region))
         self.machine = Machine(self.name, settings.state / "nodes" / region)
+        self.containerd = containerd.Containerd(self.machine)
         self._settings = settings
         self._control = control
         self._binaries = golang.programs(golang.ALL_PROGRAMS)
-        self._imported = self.machine.directory / "imported"
 
-    def start(self, images: list[Path]) -> None:
+    def start(self, disk: Path | None = None) -> None:
         """Start what does not run.
 
         Args:
-            images: archives that are imported unless they were.
+            disk: with the images that it has from its first day; it keeps its own disk after that.
         """
         if not self.machine.on:
             cgroups.create(self._settings.cgroup(self.region))
+            if disk is not None and not self.machine.disk(containerd.DISK).exists():
+                containerd.copy(disk, self.machine.disk(containerd.DISK))
             self.machine.power_on(DISKS)
             network.connect_node(self._settings, self._control.machine, self.machine, self.region)
-        self._start_containerd()
-        for archive in images:
-            self.import_image(archive)
+        self.containerd.networks.mkdir(exist_ok=True)
+        (self.containerd.networks / "10-ptp.conflist").write_text(json.dumps(self._pod_network()))
+        self.containerd.start()
         self.start_kubelet()
         proxy = self._control.proxy_configuration(self.name)
         self.machine.spawn(PROXY, self._control.proxy(self.machine, proxy))
@@ -98,39 +94,6 @@ class Node:
     def stop_kubelet(self) -> None:
         """Stop the kubelet alone; containers go on."""
         self.machine.stop(KUBELET)
-
-    def import_image(self, archive: Path) -> None:
-        """Load the images of an archive that docker, buildah or kind could load; once."""
-        mark = self._imported / archive.name
-        if mark.exists():
-            return
-        self.containerd("images", "import", str(archive), timeout=IMPORT_TIMEOUT)
-        self._imported.mkdir(exist_ok=True)
-        mark.touch()
-
-    def remove_image(self, name: str) -> None:
-        """Forget an image; containers that run keep it."""
-        self.containerd("images", "rm", "--sync", name)
-        for mark in self._imported.glob("*"):  # whatever brought it may bring it again
-            mark.unlink()
-
-    def images(self) -> list[str]:
-        """Name the images it has."""
-        return self.containerd("images", "ls", "-q").split()
-
-    def containerd(self, *arguments: str, timeout: float = 120.0) -> str:
-        """Run containerd's client where the kubelet's images and containers are."""
-        return self.machine.run("ctr", "--namespace", "k8s.io", *arguments, timeout=timeout)
-
-    def _start_containerd(self) -> None:
-        directory = self.machine.directory
-        cni = directory / "cni"
-        cni.mkdir(parents=True, exist_ok=True)
-        (cni / "10-ptp.conflist").write_text(json.dumps(self._pod_network()))
-        file = directory / "containerd.toml"
-        file.write_text(_CONTAINERD.format(pause=PAUSE_IMAGE, cni=cni, plugins=prerequisites.cni_directory()))
-        self.machine.spawn(CONTAINERD, ["containerd", "--config", str(file), "--log-level", "warn"])
-        wait_for(lambda: self.containerd("version"), f"containerd on {self.name}", START_TIMEOUT)
 
     def _start_policies(self) -> None:
         pair = self._control.authority.issue(POLICY_USER, POLICY_USER)
@@ -188,29 +151,3 @@ class Node:
             "serializeImagePulls": False,
             "maxPods": 110,
         }
-
-
-#: oom_score_adj can only be lowered with a capability that root in a container may not have.
-_CONTAINERD = """\
-version = 2
-disabled_plugins = [
-  "io.containerd.snapshotter.v1.aufs",
-  "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.zfs",
-]
-[plugins."io.containerd.internal.v1.opt"]
-  path = "/var/lib/containerd/opt"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{plugins}"
-    conf_dir = "{cni}"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-"""
