@@ -61,6 +61,8 @@ def run(
     kopf.run(
         registry=registry,
         standalone=True,
+        # kopf would ask who the user is: in a container the user has a number and no name.
+        identity=instance,
         clusterwide=not namespaces,
         namespaces=namespaces,
         liveness_endpoint=health,
