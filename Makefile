@@ -9,12 +9,13 @@ READY := $(VENV)/.ready
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+E2E_ARGS ?=
 # Most of a test with real processes is waiting: three at once fill two cores.
 PYTEST_ARGS ?= -n 3 --dist loadfile
 
 CLUSTER := PYTHONPATH=tests/e2e $(BIN)/python -m cluster
 
-.PHONY: help demo test check bench format lock clean cluster-build cluster-up cluster-down
+.PHONY: help demo test check bench format lock clean cluster-build cluster-up cluster-down e2e
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,10 @@ cluster-up: $(READY) ## a Kubernetes cluster on this machine (needs root and PEE
 
 cluster-down: $(READY) ## stop it, and take all that it made from this machine
 	@$(CLUSTER) down
+
+e2e: $(READY) ## the tests on a real Kubernetes: KUBECONFIG's, or this machine's own (root, PEERSDB_E2E=1)
+	@$(CLUSTER) may-test
+	@$(BIN)/python -m pytest -n 0 tests/e2e $(E2E_ARGS)
 
 format: $(READY) ## rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .

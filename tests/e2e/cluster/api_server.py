@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cluster import flags, golang
+from cluster import flags, golang, simulated
 from cluster.certificates import ADMINS, Authority
 from cluster.commands import wait_for
 from cluster.errors import ProgramEnded
@@ -38,6 +38,7 @@ LOOPBACK = "127.0.0.1"
 SERVICES = "10.101.0.0/16"
 
 ETCD, APISERVER, CONTROLLERS, SCHEDULER = "etcd", "apiserver", "controller-manager", "scheduler"
+KWOK = "kwok"
 
 
 @contextlib.contextmanager
@@ -129,6 +130,12 @@ class ApiServer:
         """Stop the API server and start it again, at the same address."""
         self.stop(number)
         self.start()
+
+    def simulate_nodes(self, count: int, regions: Sequence[str]) -> None:
+        """Add so many simulated nodes, spread over regions; needs the controllers. See `simulated`."""
+        if KWOK not in self._processes:
+            self._start(KWOK, simulated.kwok(Path("kwok"), self.kubeconfig, LOOPBACK))
+        self.kubectl.apply(*simulated.nodes(count, regions))
 
     def check(self) -> None:
         """See that all programs still run.

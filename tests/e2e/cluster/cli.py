@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import golang, teardown
+from cluster import golang, prerequisites, teardown
 from cluster.api_server import ApiServer
 from cluster.commands import say
 from cluster.errors import HarnessError
@@ -50,7 +51,21 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(run=_up)
     down = commands.add_parser("down", help="stop it and remove all that it made on this machine (root)")
     down.set_defaults(run=_down)
+
+    may_test = commands.add_parser("may-test", help="say whether, and on which cluster, tests would run")
+    may_test.set_defaults(run=_may_test)
     return parser
+
+
+def _may_test(_options: argparse.Namespace) -> int:
+    settings = Settings.from_environment()
+    given = os.environ.get("KUBECONFIG")
+    if given and Path(given) != settings.kubeconfig:
+        say(f"testing on the cluster of KUBECONFIG={given}; faults that only our own can make are skipped")
+        return 0
+    prerequisites.check()
+    say("testing on this machine's own cluster")
+    return 0
 
 
 def _up(_options: argparse.Namespace) -> int:

@@ -16,6 +16,8 @@ DISK = "/var/lib/containerd"
 PAUSE_IMAGE = "localhost/peersdb-e2e/pause:3.10"
 SERVICE = "containerd"
 
+#: So many disks are kept, for clusters of other sources: what they have in common takes its space once.
+KEPT = 3
 #: The file of a disk that names the archives whose images are on it.
 _LIST = "archives.txt"
 
@@ -79,13 +81,21 @@ class Containerd:
         """Run its client where the kubelet's images and containers are."""
         return self._machine.run("ctr", "--namespace", "k8s.io", *arguments, timeout=timeout)
 
-    def load(self, archive: Path) -> None:
-        """Import the images of an archive."""
-        self("images", "import", str(archive), timeout=IMPORT_TIMEOUT)
+    def load(self, *archives: Path) -> None:
+        """Import the images of those archives that were not imported yet."""
+        file = self._machine.disk(DISK) / _LIST
+        known = file.read_text().splitlines() if file.exists() else []
+        for archive in archives:
+            if _identity(archive) not in known:
+                self("images", "import", str(archive), timeout=IMPORT_TIMEOUT)
+                known.append(_identity(archive))
+        file.unlink(missing_ok=True)  # it may be a link to that of the disk before
+        file.write_text("\n".join(known))
 
     def forget(self, image: str) -> None:
-        """Forget an image; containers that run keep it."""
+        """Forget an image; containers that run keep it. Any archive may bring it again."""
         self("images", "rm", "--sync", image)
+        (self._machine.disk(DISK) / _LIST).unlink(missing_ok=True)
 
     def images(self) -> list[str]:
         """Name the images it has."""
@@ -97,33 +107,31 @@ def disk(archives: Sequence[Path]) -> Path:
 
     It is made of the one before, so that of a new version of an image only the layers that changed are unpacked.
     """
-    identities = {file: f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in archives}
     home = versions.cache_root() / "disks"
-    key = versions.digest(_CONFIGURATION.encode(), *(identity.encode() for identity in identities.values()))
+    key = versions.digest(_CONFIGURATION.encode(), *(_identity(archive).encode() for archive in archives))
     kept = home / key
     if kept.exists():
         return kept
-    before = next(home.glob("*/" + _LIST), None)
-    known = before.read_text().splitlines() if before else []
-    new = [file for file, identity in identities.items() if identity not in known]
-    with step(f"a disk with {len(new)} new images"), _scratch(home) as machine:
-        own = machine.disk(DISK)
+    before = max(home.glob(f"*/{_LIST}"), key=lambda file: file.stat().st_mtime, default=None)
+    with step("a disk with the nodes' images"), _scratch(home) as machine:
         if before:
-            copy(before.parent, own)
+            copy(before.parent, machine.disk(DISK))
         machine.power_on([DISK])
         containerd = Containerd(machine)
         containerd.start()
-        for archive in new:
-            containerd.load(archive)
+        containerd.load(*archives)
         containerd.stop()
         machine.power_off()
-        (own / _LIST).unlink(missing_ok=True)  # a link to the old one
-        (own / _LIST).write_text("\n".join(identities.values()))
-        own.rename(kept)
-        for old in home.iterdir():  # nodes have links of their own to what they still use
-            if old not in {kept, machine.directory}:
-                shutil.rmtree(old)
+        machine.disk(DISK).rename(kept)
+        lists = sorted(home.glob(f"*/{_LIST}"), key=lambda file: -file.stat().st_mtime)
+        for old in lists[KEPT:]:  # nodes have links of their own to what they still use
+            shutil.rmtree(old.parent)
     return kept
+
+
+def _identity(archive: Path) -> str:
+    facts = archive.stat()
+    return f"{archive} {facts.st_size} {facts.st_mtime_ns}"
 
 
 def copy(source: Path, target: Path) -> None:

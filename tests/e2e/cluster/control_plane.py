@@ -130,7 +130,9 @@ class ControlPlane:
     def proxy(self, machine: Machine, configuration: dict[str, object]) -> list[str]:
         """Write a kube-proxy's configuration to a machine's disk, and give the command line."""
         file = machine.directory / "kube-proxy.yaml"
-        file.write_text(yaml.safe_dump(configuration))
+        text = yaml.safe_dump(configuration)
+        if not file.exists() or file.read_text() != text:  # kube-proxy ends when its file is written
+            file.write_text(text)
         return [str(self._binaries / PROXY), f"--config={file}", "--v=1"]
 
     def _spawn(self, argv: list[str]) -> None:

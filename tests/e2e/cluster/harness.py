@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from cluster import containerd, golang, images, network, prerequisites, project_images
+from cluster import containerd, golang, images, network, prerequisites, project_images, simulated, versions
 from cluster.commands import step, wait_for
 from cluster.control_plane import ControlPlane
 from cluster.errors import NoCluster
 from cluster.kubectl import Kubectl
+from cluster.latency import Latency
 from cluster.lock import locked
 from cluster.node import Node
+from cluster.partition import Partition
 from cluster.settings import CONSENT, Settings
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -29,6 +31,8 @@ class Harness:
         settings: what it was told.
         control: its control plane.
         nodes: the node of each region.
+        partition: cuts lines between its regions.
+        latency: delays what passes between its regions.
         kubectl: runs kubectl as an administrator.
         binaries: the directory of the programs, kubectl among them.
     """
@@ -39,6 +43,8 @@ class Harness:
         self.binaries = golang.programs(golang.ALL_PROGRAMS)
         self.control = ControlPlane(settings)
         self.nodes = {region: Node(settings, self.control, region) for region in settings.regions}
+        self.partition = Partition(settings, self.control.machine)
+        self.latency = Latency(settings, self.control.machine, self.binaries)
         self.kubectl = Kubectl(settings.kubeconfig, self.binaries / "kubectl")
 
     @classmethod
@@ -55,16 +61,18 @@ class Harness:
         """
         prerequisites.check()
         prerequisites.announce(settings)
-        with locked(settings):
-            prerequisites.install()
+        with locked(settings.state):
+            with locked(versions.cache_root() / "build"):
+                prerequisites.install()
+                golang.build()
+                archives = images.build()
+                if project:
+                    archives += [project_images.build(name) for name in project_images.IMAGES]
+                disk = containerd.disk(archives)
             network.check(settings)
-            golang.build()
-            archives = images.build()
-            if project:
-                archives += [project_images.build(name) for name in project_images.IMAGES]
             settings.save()
             harness = cls(settings)
-            harness._start(containerd.disk(archives))
+            harness._start(archives, disk)
         return harness
 
     @classmethod
@@ -93,6 +101,29 @@ class Harness:
         self.settings.index(region)
         return self.nodes[region]
 
+    def heal(self) -> None:
+        """End all faults of the network, and start what was stopped or is without power."""
+        self.partition.heal()
+        self.latency.clear()
+        self.control.start_apiserver()
+        self._everywhere(lambda node: node.start())
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until all nodes are ready."""
+        wait_for(lambda: all(map(self.node_ready, self.regions)), "all nodes are ready", READY_TIMEOUT)
+
+    def simulate_nodes(self, count: int) -> None:
+        """Add so many simulated nodes, spread over the regions; see `simulated`."""
+        argv = simulated.kwok(self.binaries / "kwok", self.settings.kubeconfig, self.settings.addresses.api)
+        self.control.machine.spawn("kwok", argv)
+        self.kubectl.apply(*simulated.nodes(count, self.regions))
+
+    def remove_simulated_nodes(self) -> None:
+        """Take all simulated nodes away."""
+        self.kubectl("delete", "nodes", "--selector=type=kwok", "--wait=true")
+        self.control.machine.stop("kwok")
+
     def load_image(self, archive: Path, regions: Sequence[str] = ()) -> None:
         """Load an archive of images into the nodes of some regions; of all by default."""
         self._everywhere(lambda node: node.containerd.load(archive), regions)
@@ -102,14 +133,14 @@ class Harness:
         conditions = self.kubectl.json("get", "node", self.node(region).name)["status"]["conditions"]
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
-    def _start(self, disk: Path) -> None:
+    def _start(self, archives: Sequence[Path], disk: Path) -> None:
         with step("control plane"):
             if not self.control.machine.on:
                 self.control.start()
         with step(f"{len(self.nodes)} nodes"):
-            self._everywhere(lambda node: node.start(disk))
+            self._everywhere(lambda node: node.start(archives, disk))
             self._apply_components()
-            wait_for(lambda: all(map(self.node_ready, self.regions)), "all nodes are ready", READY_TIMEOUT)
+            self.wait_ready()
         with step("names and volumes"):
             wait_for(self._components_ready, "name servers and volumes are ready", READY_TIMEOUT)
 

@@ -22,7 +22,7 @@ def build() -> list[Path]:
     directory = versions.build_dir() / "images"
     archives = []
     for tag, recipe in _RECIPES.items():
-        name = tag.rpartition("/")[2].partition(":")[0]
+        name = tag.rpartition("/")[2].replace(":", "-")  # a changed recipe gets another tag, and so is built
         archive = directory / f"{name}.tar"
         archives.append(archive)
         if archive.exists():
@@ -56,17 +56,22 @@ def _volumes(context: Path) -> str:
 
 
 def _tools(context: Path) -> str:
-    """Take busybox out of Debian's package, which is not installed: it would replace another."""
-    package = prerequisites.download("busybox-static", context)
-    run(["dpkg-deb", "--extract", str(package), str(context / "package")])
-    program = next((context / "package").rglob("bin/busybox"))
-    (context / "bin").mkdir()
-    shutil.copy(program, context / "bin" / "busybox")
+    """Take busybox and the C library out of Debian's packages, which are not installed here.
+
+    The static one would not do: without the library's shared parts it cannot resolve names.
+    """
+    root = context / "root"
+    for package in ("busybox", "libc6"):
+        archive = prerequisites.download(package, context)
+        run(["dpkg-deb", "--extract", str(archive), str(root)])
+    shutil.rmtree(root / "usr" / "share")
+    program = next(root.rglob("bin/busybox"))
     for applet in run([str(program), "--list"]).split():
-        if applet != "busybox":
-            (context / "bin" / applet).symlink_to("busybox")
-    (context / "tmp").mkdir(mode=0o1777)
-    return 'FROM scratch\nCOPY bin /bin\nCOPY tmp /tmp\nENV PATH=/bin\nCMD ["sh"]\n'
+        link = program.with_name(applet)
+        if not link.exists():
+            link.symlink_to("busybox")
+    (root / "tmp").mkdir(mode=0o1777)
+    return 'FROM scratch\nCOPY root /\nENV PATH=/bin:/usr/bin\nCMD ["sh"]\n'
 
 
 _RECIPES: dict[str, Callable[[Path], str]] = {

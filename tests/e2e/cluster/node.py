@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,12 @@ class Node:
         self._control = control
         self._binaries = golang.programs(golang.ALL_PROGRAMS)
 
-    def start(self, disk: Path | None = None) -> None:
+    def start(self, archives: Sequence[Path] = (), disk: Path | None = None) -> None:
         """Start what does not run.
 
         Args:
-            disk: with the images that it has from its first day; it keeps its own disk after that.
+            archives: of the images that it shall have.
+            disk: with images, for its first start; it keeps its own after that.
         """
         if not self.machine.on:
             cgroups.create(self._settings.cgroup(self.region))
@@ -52,6 +54,8 @@ class Node:
         self.containerd.networks.mkdir(exist_ok=True)
         (self.containerd.networks / "10-ptp.conflist").write_text(json.dumps(self._pod_network()))
         self.containerd.start()
+        if archives:
+            self.containerd.load(*archives)
         self.start_kubelet()
         proxy = self._control.proxy_configuration(self.name)
         self.machine.spawn(PROXY, self._control.proxy(self.machine, proxy))

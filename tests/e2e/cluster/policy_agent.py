@@ -127,7 +127,8 @@ def _policy(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(item: dict[str, Any]) -> str:
-    return f"{item['metadata'].get('namespace', '')}/{item['metadata']['name']}"
+    metadata = item["metadata"]
+    return f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else metadata["name"]
 
 
 def _write(text: str) -> bool:

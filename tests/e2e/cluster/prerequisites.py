@@ -47,7 +47,10 @@ def check(environment: Mapping[str, str] = os.environ) -> None:
     if not sys.platform.startswith("linux"):
         raise Refused("the test cluster is made of Linux namespaces: elsewhere use kind and KUBECONFIG")
     if environment.get(CONSENT) != "1" or os.geteuid() != 0:
-        raise Refused(f"not without root and {CONSENT}=1 in the environment.\n{changes()}")
+        raise Refused(
+            f"not without root and {CONSENT}=1 in the environment (or KUBECONFIG, for tests on another cluster).\n"
+            f"{changes()}"
+        )
 
 
 def changes() -> str:

@@ -18,6 +18,8 @@ from cluster.errors import NoCluster, Refused
 CONSENT = "PEERSDB_E2E"
 REGIONS = "PEERSDB_E2E_REGIONS"
 STATE = "PEERSDB_E2E_STATE"
+INSTANCE = "PEERSDB_E2E_INSTANCE"
+BLOCK = "PEERSDB_E2E_BLOCK"
 
 #: Those of deploy/samples/quickstart.yaml.
 DEFAULT_REGIONS = ("europe-west3", "us-central1", "asia-east2")
@@ -130,9 +132,11 @@ class Settings:
         if len(set(self.regions)) < len(self.regions):
             raise Refused(f"regions {', '.join(self.regions)} are not all different (set {REGIONS})")
         if not re.fullmatch(rf"[a-z][a-z0-9]{{0,{MOST_INSTANCE - 1}}}", self.instance):
-            raise Refused(f"instance {self.instance!r} is not up to {MOST_INSTANCE} letters and digits")
+            raise Refused(
+                f"instance {self.instance!r} is not up to {MOST_INSTANCE} letters and digits (set {INSTANCE})"
+            )
         if self.addresses.block % 4 or not 0 <= self.addresses.block <= 252:
-            raise Refused(f"addresses 10.{self.addresses.block}.0.0 are no /14")
+            raise Refused(f"10.{self.addresses.block}.0.0 begins no /14: set {BLOCK} to a multiple of 4")
         if any(self.state.is_relative_to(hidden) for hidden in HIDDEN):
             raise Refused(f"{self.state} is hidden in a node, as all of {HIDDEN}: set {STATE} elsewhere")
         if re.search(r"[\s,:\\'\"]", str(self.state)):
@@ -140,12 +144,21 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings of the machine's own cluster."""
+        """Read what the environment says of the cluster to start.
+
+        Several clusters run side by side if each has an instance and a block of addresses of its own.
+        """
         regions = tuple(name.strip() for name in environment.get(REGIONS, "").split(",") if name.strip())
+        instance = environment.get(INSTANCE) or "e2e"
         state = environment.get(STATE)
+        block = environment.get(BLOCK) or str(Addresses.block)
+        if not block.isdigit():
+            raise Refused(f"{BLOCK}={block} is no number: it is the second byte of 10.0.0.0/14")
         return cls(
-            state=Path(state).absolute() if state else versions.cache_root() / "run",
+            state=Path(state).absolute() if state else versions.cache_root() / "run" / instance,
             regions=regions or DEFAULT_REGIONS,
+            instance=instance,
+            addresses=Addresses(int(block)),
         )
 
     @classmethod

@@ -30,7 +30,7 @@ def down(settings: Settings) -> bool:
     """
     with contextlib.suppress(NoCluster):
         settings = Settings.saved(settings.state)
-    with locked(settings):
+    with locked(settings.state):
         machines = running(settings.state)
         found = bool(machines) or settings.state.exists()
         if os.geteuid() != 0:

@@ -1,6 +1,6 @@
 // delay holds packets back between places, as a long line would: for kernels without netem.
 //
-//	delay DEVICE <rules.json
+//	delay DEVICE RULES.json
 //
 // It makes the TUN device, reads IP packets that the kernel routes into it, keeps each for the delay of its source and
 // destination and writes it back, for the kernel to route on. Packets of one direction keep their order. The rules:
@@ -53,11 +53,15 @@ type direction struct {
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) != 2 {
-		log.Fatal("usage: delay DEVICE <rules.json")
+	if len(os.Args) != 3 {
+		log.Fatal("usage: delay DEVICE RULES.json")
+	}
+	text, err := os.ReadFile(os.Args[2])
+	if err != nil {
+		log.Fatal("delay: ", err)
 	}
 	var told rules
-	if err := json.NewDecoder(os.Stdin).Decode(&told); err != nil {
+	if err := json.Unmarshal(text, &told); err != nil {
 		log.Fatal("delay: the rules cannot be read: ", err)
 	}
 	device, err := openDevice(os.Args[1])
