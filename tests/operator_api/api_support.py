@@ -1,0 +1,278 @@
+"""An operator against a real API server, step by step, with the test as the kubelet."""
+
+import asyncio
+import contextlib
+import copy
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from peersdb_operator.errors import NotFound
+from peersdb_operator.kube.cache import Cache
+from peersdb_operator.kube.client import Kube
+from peersdb_operator.kube.events import Events
+from peersdb_operator.kube.kinds import CLUSTER, NODE, OWNED, POD, Kind
+from peersdb_operator.kube.metrics import Metrics
+from peersdb_operator.kube.poller import Poller
+from peersdb_operator.kube.reconcile import Environment, Reconciler, Tools
+from peersdb_operator.names import MANAGED_BY, MANAGED_BY_LABEL
+
+ROOT = Path(__file__).parents[2]
+CRDS = ROOT / "crds" / "peersdbclusters.yaml"
+STORE = "/orbitdb/zdpuAtheStore"
+NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
+GENERATED = {
+    "apiTokenSecretRef": {"name": "demo-token", "generate": True},
+    "swarmKeySecretRef": {"name": "demo-key", "generate": True},
+}
+FORCE = {"policy": "Force"}
+#: Of metadata: what differs between two objects that are the same. The stamp is made of the owner's uid too.
+VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "namespace")
+STAMP = "peersdb.io/applied"
+
+
+def manifest(regions=None, *, name="demo", roots=1, annotations=None, **spec):
+    """A manifest as plain values; regions by name, with their replicas or all their fields."""
+    groups = [
+        {"name": region, **(fields if isinstance(fields, dict) else {"replicas": fields})}
+        for region, fields in ({"eu": 2} if regions is None else regions).items()
+    ]
+    return {
+        "apiVersion": CLUSTER.api_version,
+        "kind": CLUSTER.kind,
+        "metadata": {"name": name, "annotations": annotations or {}},
+        "spec": {
+            "image": {"repository": "peersdb/node", "tag": "1"},
+            "root": {"region": "eu", "replicas": roots},
+            "regions": groups,
+            "storage": {"ephemeral": True},
+            **spec,
+        },
+    }
+
+
+async def connect(kubeconfig, on_write=lambda _kind, _verb: None):
+    """As `client.connect`, but to the server of a file."""
+    configuration = Configuration()
+    await config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    configuration.connection_pool_maxsize = 64
+    return Kube(ApiClient(configuration), on_write)
+
+
+async def until(holds, what, seconds=20.0):
+    """Wait until something holds, be it async or not; give what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = holds()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.05)
+
+
+@dataclass
+class Api:
+    """The API server and the test's namespace.
+
+    Attributes:
+        kube: an administrator's client, inside of `run`.
+    """
+
+    server: object
+    namespace: str
+    kube: Kube = None
+
+    def kubectl(self, *arguments, **options):
+        return self.server.kubectl("--namespace", self.namespace, *arguments, **options)
+
+    def run(self, scenario):
+        """Run ``scenario()``, which is async."""
+
+        async def connected():
+            async with asyncio.timeout(90):
+                self.kube = await connect(self.server.kubeconfig)
+                try:
+                    await self.make_namespace(self.namespace)
+                    await scenario()
+                finally:
+                    await self.kube.close()
+
+        asyncio.run(connected())
+
+    async def make_namespace(self, name):
+        await self.kube.create(
+            NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        )
+
+    async def put(self, wanted):
+        """Make a cluster what a manifest says, as `kubectl replace` does; gives it."""
+        body = copy.deepcopy(wanted)
+        body["metadata"]["namespace"] = self.namespace
+        try:
+            live = await self.kube.get(CLUSTER, self.namespace, wanted["metadata"]["name"])
+        except NotFound:
+            return await self.kube.create(CLUSTER, body)
+        body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+        return await self.kube.replace(CLUSTER, body)
+
+    async def get(self, kind, name):
+        return await self.kube.get(kind, self.namespace, name)
+
+    async def names(self, kind, selector=""):
+        return [obj["metadata"]["name"] for obj in await self.all(kind, selector)]
+
+    async def all(self, kind, selector=""):
+        return [obj async for items, _ in self.kube.pages(kind, self.namespace, selector) for obj in items]
+
+    async def conditions(self, name="demo"):
+        """The conditions by type, as (status, reason)."""
+        status = (await self.get(CLUSTER, name)).get("status", {})
+        return {c["type"]: (c["status"], c["reason"]) for c in status.get("conditions", [])}
+
+    async def knows_store(self, name="demo"):
+        """Let the status have the store's address, as once a root has told it."""
+        patch = {"status": {"storeAddress": STORE}}
+        await self.kube._json(
+            "PATCH",
+            CLUSTER.path(self.namespace, name, "status"),
+            body=patch,
+            content="application/merge-patch+json",
+        )
+
+    async def snapshot(self):
+        """All that the operator makes, without what differs between two that are the same."""
+        found = {}
+        for kind in OWNED:
+            for obj in await self.all(kind, f"{MANAGED_BY_LABEL}={MANAGED_BY}"):
+                found[kind.kind, obj["metadata"]["name"]] = plain(obj)
+        return found
+
+    async def versions(self):
+        """The resource version of everything that the operator writes."""
+        kinds = (CLUSTER, *OWNED)
+        return {
+            (kind.kind, obj["metadata"]["name"]): obj["metadata"]["resourceVersion"]
+            for kind in kinds
+            for obj in await self.all(kind)
+        }
+
+    @contextlib.asynccontextmanager
+    async def operator(self, *, on_write=lambda _kind, _verb: None, kubeconfig=None, random=None):
+        """A new operator with an empty memory."""
+        hand = Hand(self.namespace, on_write, random)
+        hand.kube = await connect(kubeconfig or self.server.kubeconfig, hand.wrote)
+        try:
+            yield hand
+        finally:
+            await hand.kube.close()
+
+    async def play_kubelet(self):
+        """Make every pod ready, as its kubelet would; the controller manager has made it."""
+        for pod in await self.all(POD, f"{MANAGED_BY_LABEL}={MANAGED_BY}"):
+            if "deletionTimestamp" not in pod["metadata"]:
+                await self.set_pod(pod["metadata"]["name"])
+
+    async def set_pod(self, name, *, ready=True, ip="127.0.0.1", containers=()):
+        state = {
+            "phase": "Running",
+            "podIP": ip,
+            "podIPs": [{"ip": ip}],
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+            "containerStatuses": list(containers),
+        }
+        await self.kube._json(
+            "PATCH",
+            POD.path(self.namespace, name, "status"),
+            body={"status": state},
+            content="application/merge-patch+json",
+        )
+
+
+class Hand:
+    """An operator that is moved by hand: it lists everything and reconciles once, when told to.
+
+    Attributes:
+        writes: what it wrote, as (kind, verb).
+        later: seconds after which it wants to look again.
+        nodes_visible: whether it may read Kubernetes nodes.
+    """
+
+    def __init__(self, namespace, on_write, random=None):
+        self.namespace, self.kube = namespace, None
+        self.writes, self.later, self._on_write = [], [], on_write
+        self.nodes_visible = True
+        self._random = random or (lambda size: bytes([7]) * size)
+        self._tools = None
+
+    def wrote(self, kind, verb):
+        self._on_write(kind, verb)
+        self.writes.append((kind, verb))
+
+    def tools(self):
+        if self._tools is None:
+            cache = Cache((*OWNED, POD, NODE))
+            self._tools = Tools(
+                kube=self.kube,
+                cache=cache,
+                poller=Poller(cache, lambda _key: None, lambda _seconds: None),
+                events=Events(self.kube, "by-hand"),
+                metrics=Metrics(lambda: 0),
+                environment=Environment(time.time, time.monotonic, self._random, "peersdb-system"),
+                nodes_visible=lambda: self.nodes_visible,
+                again=lambda _key, seconds: self.later.append(seconds),
+            )
+        return self._tools
+
+    async def look(self):
+        """Read all objects, as the informers do."""
+        selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+        listed = [self._list(kind, self.namespace, selector) for kind in (*OWNED, POD)]
+        await asyncio.gather(*listed, self._list(NODE, None, ""))
+
+    async def _list(self, kind, namespace, selector):
+        cache, places, version = self.tools().cache, set(), ""
+        async for items, version in self.kube.pages(kind, namespace, selector):  # noqa: B007 - the last one counts
+            for obj in items:
+                cache.put(kind, obj)
+                places.add((obj["metadata"].get("namespace", ""), obj["metadata"]["name"]))
+        cache.retain(kind, namespace, places, version)
+
+    async def reconcile(self, name="demo"):
+        """Look, and reconcile once; gives what was written."""
+        await self.look()
+        before = len(self.writes)
+        # The interval between two statuses only spares the API server.
+        self.tools().status_written.clear()
+        await Reconciler(self.tools()).reconcile((self.namespace, name))
+        return self.writes[before:]
+
+    async def settle(self, name="demo"):
+        """Reconcile until nothing is written."""
+        for _ in range(15):
+            wrote = await self.reconcile(name)
+            if not wrote:
+                return
+        raise AssertionError(f"it never comes to rest: {wrote}")
+
+
+def plain(obj):
+    """An object without what differs between two that are the same."""
+    metadata = {field: value for field, value in obj["metadata"].items() if field not in VOLATILE}
+    metadata["annotations"] = {
+        key: "a hash" if key == STAMP else text for key, text in metadata.get("annotations", {}).items()
+    }
+    metadata["ownerReferences"] = [{**owner, "uid": ""} for owner in metadata.get("ownerReferences", [])]
+    spec = {key: value for key, value in obj.get("spec", {}).items() if not key.startswith("clusterIP")}
+    if obj.get("spec", {}).get("clusterIP") == "None":
+        spec["clusterIP"] = "None"
+    content = {key: value for key, value in obj.items() if key not in ("metadata", "spec", "status")}
+    return {**content, "metadata": metadata, **({"spec": spec} if spec else {})}
+
+
+def template_of(stateful_set):
+    return stateful_set["spec"]["template"]["spec"]["containers"][0]
