@@ -127,30 +127,100 @@ def test_amounts_are_the_same_however_they_are_written():
         assert not drift.covers({"cpu": one}, {"cpu": other})
 
 
-@few
-@given(trees(), trees())
-def test_the_foreign_fields_that_are_not_wanted_are_found_and_taken_out(wanted, other):
-    live = an_object(merged(wanted, other))
-    found = drift.extras(an_object(wanted), foreign(other))
-    assert in_order(drift.without(live, found)) == in_order(an_object(wanted))
-    assert bool(found) == (in_order(live) != in_order(an_object(wanted)))
+def removed(live, gone):
+    """A tree without the fields of a FieldsV1, as a manager's apply that no longer has them removes them."""
+    for name, child in gone.items():
+        kind, _, text = name.partition(":")
+        if kind == "f" and all(key == "." for key in child):
+            del live[text]
+        elif kind == "f":
+            removed(live[text], child)
+        elif kind == "v":
+            live.remove(json.loads(text))
+        elif kind == "k":
+            item = next(item for item in live if item["name"] == json.loads(text)["name"])
+            if "." in child:
+                live.remove(item)
+            else:
+                removed(item, child)
+
+
+OURS = {"manager": "peersdb-operator", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1"}
+
+
+def managed(wanted, *others):
+    """The owners of an object that we applied and that others wrote to."""
+    foreign_ = [
+        {"manager": f"other-{index}", "operation": "Update", "fieldsV1": {"f:spec": owned(tree)}}
+        for index, tree in enumerate(others)
+        if owned(tree)
+    ]
+    return [{**OURS, "fieldsV1": {"f:spec": owned(wanted)}}, *foreign_]
 
 
 @few
 @given(trees(), trees())
-def test_fields_that_nobody_else_owns_are_never_taken_out(wanted, defaults):
-    assert drift.extras(an_object(wanted), foreign()) == []
-    live = an_object(merged(wanted, defaults))
-    assert drift.without(live, []) == live
+def test_what_others_added_and_is_not_wanted_becomes_ours_and_goes_with_the_next_apply(wanted, other):
+    live, obj = an_object(merged(wanted, other)), {"apiVersion": "v1", **an_object(wanted)}
+    before = managed(wanted, other)
+    after = drift.taken_over(obj, before)
+    assert (after is None) == (drift.extras(obj, drift.foreign_fields(before)) == [])
+    assert (after is None) == (in_order(live) == in_order(an_object(wanted)))
+    if after is not None:
+        assert drift.extras(obj, drift.foreign_fields(after)) == []
+        removed(live["spec"], beyond(after[0]["fieldsV1"]["f:spec"], owned(wanted)))
+        assert without_empty(in_order(live)) == without_empty(in_order(an_object(wanted)))
+
+
+def without_empty(tree):
+    """A list or map without items is as good as none."""
+    if isinstance(tree, dict):
+        inner = {key: without_empty(value) for key, value in tree.items()}
+        return {key: value for key, value in inner.items() if value not in ({}, [])}
+    return [without_empty(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def beyond(fields, known):
+    """What of FieldsV1 is not in others."""
+    found = {}
+    for name, child in fields.items():
+        if name not in known:
+            found[name] = child
+        elif inner := beyond(child, known[name]):
+            found[name] = inner
+    return found
 
 
 @few
-@given(trees(), trees())
-def test_a_copy_is_changed_and_not_the_original(wanted, other):
-    live = an_object(merged(wanted, other))
-    before = copy.deepcopy(live)
-    drift.without(live, drift.extras(an_object(wanted), foreign(other)))
-    assert live == before
+@given(trees(), trees(), trees())
+def test_nobody_else_loses_what_is_wanted_and_no_field_is_without_an_owner(wanted, one, other):
+    before = managed(wanted, one, other)
+    kept = copy.deepcopy(before)
+    after = drift.taken_over({"apiVersion": "v1", **an_object(wanted)}, before)
+    assert before == kept  # the original is not changed
+    if after is None:
+        return
+
+    def paths(entries):
+        """Those of values: who owns an empty list or map is of no account."""
+        leaves = {path for entry in entries for path, _ in drift._leaves(entry["fieldsV1"], ())}
+        return {path for path in leaves if path[-1][0] in ("a", "n", "v")}
+
+    assert paths(after) == paths(before)
+    for entry in after[1:]:
+        was = [old for old in before if old["manager"] == entry["manager"]]
+        assert paths([entry]) == {
+            path for path in paths(was) if drift._first_missing(an_object(wanted), path) is None
+        }
+
+
+def test_an_object_that_we_never_applied_gets_us_as_an_owner():
+    entry = {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:a": {}, "f:b": {}}}}
+    wanted = {"apiVersion": "apps/v1", **an_object({"a": 1})}
+    assert drift.taken_over(wanted, [entry]) == [
+        {**OURS, "apiVersion": "apps/v1", "fieldsV1": {"f:spec": {"f:b": {}}}},
+        {**entry, "fieldsV1": {"f:spec": {"f:a": {}}}},
+    ]
 
 
 def test_of_the_metadata_only_foreign_labels_are_taken_out():

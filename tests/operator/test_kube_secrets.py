@@ -117,6 +117,19 @@ def test_a_secret_is_told_in_its_data_only(use):
     assert ("01" * 32) not in json.dumps(made)
 
 
+@USES
+def test_one_that_was_made_here_is_known_by_its_annotation_and_its_owner(use):
+    made = kept(use, ["1"])[0]
+    owners = {None: True, "ours": True, "another": False}
+    for owner, ours in owners.items():
+        references = [{"uid": owner, "controller": True}] if owner else []
+        live = {**made, "metadata": {**made["metadata"], "ownerReferences": references}}
+        assert secrets.made_here(use, live, "ours") == ours
+    assert not secrets.made_here(use, {"metadata": {"name": "it"}}, "ours")
+    assert secrets.as_it_is(use, made) == made
+    assert secrets.as_it_is(use, {**made, "data": {}}) is None
+
+
 @given(st.text("ab\n", min_size=1, max_size=20), st.text("ab\n", min_size=1, max_size=20))
 def test_a_hash_tells_two_apart_and_says_nothing_of_them(one, other):
     assert (secrets.hash_of(one) == secrets.hash_of(other)) == (one == other)

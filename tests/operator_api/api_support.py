@@ -228,6 +228,10 @@ class Hand:
             )
         return self._tools
 
+    def forget(self):
+        """Know nothing, as a new process."""
+        self._tools = None
+
     async def look(self):
         """Read all objects, as the informers do."""
         selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"

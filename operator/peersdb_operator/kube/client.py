@@ -26,8 +26,6 @@ MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 #: A JSON patch whose test fails is answered by this status, as are values that the server does not take.
 UNPROCESSABLE = 422
-#: Parts of an object that no patch writes.
-_GIVEN = frozenset({"apiVersion", "kind", "metadata", "status"})
 
 #: Seconds for one request. An API server under load answers within some seconds; longer is an outage.
 REQUEST_TIMEOUT = 15.0
@@ -159,22 +157,20 @@ class Kube:
             body=obj,
         )
 
-    async def rewrite(self, kind: Kind, obj: Object) -> Object:
-        """Write all that people decide of an object over the one of the same resource version; needs `patch` alone.
+    async def change(self, kind: Kind, obj: Object, parts: Mapping[str, Any]) -> None:
+        """Put other values in some places (JSON pointers) of an object of just this resource version.
 
         Raises:
-            Conflict: it has another resource version by now.
+            Conflict: it has another one by now.
         """
         self._on_write(kind.kind, "patch")
         metadata = obj["metadata"]
-        parts = {f"/{part}": value for part, value in obj.items() if part not in _GIVEN}
-        parts["/metadata/labels"] = metadata.get("labels", {})
         patch: list[Object] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
         ]
-        patch += [{"op": "replace", "path": path, "value": value} for path, value in parts.items()]
+        patch += [{"op": "add", "path": path, "value": value} for path, value in parts.items()]
         try:
-            return await self._json(
+            await self._json(
                 "PATCH",
                 kind.path(metadata.get("namespace"), name_of(obj)),
                 {"fieldManager": FIELD_MANAGER},

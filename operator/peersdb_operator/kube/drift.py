@@ -2,7 +2,8 @@
 
 Server-side apply sets what we want and removes what we no longer want, but leaves what other managers added: a port
 in a Service, a variable of a container. Their fields stand in ``managedFields``; those that we did not ask for are
-found here and taken out.
+found here, and made ours, so that the next apply removes them together with all else that it changes. (Taking them out
+by themselves would be refused: a Service without a port, a variable with two values.)
 """
 
 from __future__ import annotations
@@ -75,11 +76,11 @@ def covers(live: Any, wanted: Any) -> bool:
     return bool(live == wanted) or _same_quantity(live, wanted)
 
 
-def foreign_fields(managed: Iterable[Mapping[str, Any]]) -> list[Object]:
+def foreign_fields(managed: Iterable[Object]) -> list[Object]:
     """Give the FieldsV1 that managers other than ours own of an object, but for its status."""
     found = []
     for entry in managed:
-        if entry.get("manager") == FIELD_MANAGER or entry.get("subresource") not in (None, "", "scale"):
+        if not _is_foreign(entry):
             continue
         fields = {
             name: value
@@ -92,7 +93,7 @@ def foreign_fields(managed: Iterable[Mapping[str, Any]]) -> list[Object]:
 
 
 def extras(wanted: Object, foreign: Sequence[Object]) -> list[FieldPath]:
-    """List the fields of other managers that are not wanted, the deepest first.
+    """List the fields of other managers that are not wanted.
 
     Of the metadata only labels count: other annotations, finalizers and owners are other programs' business.
     """
@@ -104,7 +105,7 @@ def extras(wanted: Object, foreign: Sequence[Object]) -> list[FieldPath]:
             short = _first_missing(wanted, path)
             if short is not None and len(short) > 1:
                 found.add(short)
-    return sorted(found, key=lambda path: (-len(path), repr(path)))
+    return sorted(found, key=repr)
 
 
 def overruled(live: Object, wanted: Object, foreign: Sequence[Object]) -> bool:
@@ -121,13 +122,57 @@ def overruled(live: Object, wanted: Object, foreign: Sequence[Object]) -> bool:
     )
 
 
-def without(live: Object, paths: Iterable[FieldPath]) -> Object:
-    """Give a copy of an object without some fields."""
-    result = copy.deepcopy({key: value for key, value in live.items() if key != "status"})
-    result["metadata"].pop(FOREIGN_FIELDS, None)
-    for path in paths:
-        _remove(_at(result, path[:-1]), path[-1])
-    return result
+def taken_over(wanted: Object, managed: Sequence[Object]) -> list[Object] | None:
+    """Give the ``managedFields`` in which what others added and we do not want is ours; None if there is no such thing.
+
+    Args:
+        wanted: the object as it will be applied.
+        managed: the live object's ``managedFields``.
+    """
+    paths = extras(wanted, foreign_fields(managed))
+    if not paths:
+        return None
+    taken: Object = {}
+    others: list[Object] = []
+    ours: Object = {"manager": FIELD_MANAGER, "operation": "Apply", "apiVersion": wanted["apiVersion"]}
+    ours |= {"fieldsType": "FieldsV1", "fieldsV1": {}}
+    for entry in copy.deepcopy(list(managed)):
+        if (
+            entry.get("manager") == FIELD_MANAGER
+            and entry.get("operation") == "Apply"
+            and not entry.get("subresource")
+        ):
+            ours = entry
+            continue
+        if _is_foreign(entry):
+            for path in paths:
+                _merge(taken, _cut(entry["fieldsV1"], path))
+        if entry.get("fieldsV1"):
+            others.append(entry)
+    _merge(ours["fieldsV1"], taken)
+    return [ours, *others]
+
+
+def _is_foreign(entry: Mapping[str, Any]) -> bool:
+    return entry.get("manager") != FIELD_MANAGER and entry.get("subresource") in (None, "", "scale")
+
+
+def _cut(fields: Object, path: FieldPath) -> Object:
+    """Take a path out of FieldsV1; gives it as FieldsV1 of its own."""
+    for name in fields:
+        if _step(name) == path[0]:
+            if len(path) == 1:
+                return {name: fields.pop(name)}
+            inner = _cut(fields[name], path[1:])
+            if not fields[name]:
+                del fields[name]
+            return {name: inner} if inner else {}
+    return {}
+
+
+def _merge(fields: Object, more: Object) -> None:
+    for name, child in more.items():
+        _merge(fields.setdefault(name, {}), child)
 
 
 def _counts(path: FieldPath) -> bool:
@@ -186,16 +231,6 @@ def _enter(value: Any, step: Step) -> Any:
         if kind == "k" and isinstance(item, dict) and all(item.get(k) == v for k, v in key):
             return item
     return None
-
-
-def _remove(parent: Any, step: Step) -> None:
-    if isinstance(step, str):
-        if isinstance(parent, dict):
-            parent.pop(step, None)
-    elif isinstance(parent, list):
-        item = _enter(parent, step)
-        if item is not None:
-            parent.remove(item)
 
 
 def _same_quantity(one: Any, other: Any) -> bool:

@@ -7,16 +7,17 @@ API server does not have: what is kept in memory (the fingerprints of what was a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from peersdb_operator import builders, names
 from peersdb_operator import cluster as manifests
 from peersdb_operator.cluster import Cluster, SecretRef
-from peersdb_operator.errors import Conflict, ManifestError, NotFound, Refused
+from peersdb_operator.errors import Conflict, ManifestError, NotFound, Refused, Unavailable
 from peersdb_operator.kube import conditions, desired, drift, secrets
 from peersdb_operator.kube.cache import Cache, Key, reduced
 from peersdb_operator.kube.client import Kube
@@ -45,6 +46,8 @@ STATUS_INTERVAL = 5.0
 AT_ONCE = 8
 #: An owner that is gone takes its objects with it within seconds; a cluster of the same name waits for that.
 OLD_OWNER_RETRY = 2.0
+#: What a webhook that fails is answered by, and what else concerns one object alone.
+INTERNAL_ERROR = 500
 #: A cluster is looked at again after so many seconds while something about it is not as it should be.
 TROUBLE_RETRY = 30.0
 
@@ -166,6 +169,7 @@ class _Pass:
         self._uid = str(resource["metadata"]["uid"])
         self._status: dict[str, Any] = resource.get("status") or {}
         self._troubles: list[Trouble] = []
+        self._failure: Unavailable | None = None
         self._applied = tools.applied.setdefault(key, {})
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -191,6 +195,8 @@ class _Pass:
         self._tools.poller.watch(self._key, Target(self._cluster.http_port, tokens, eager))
         if self._troubles:
             self._tools.again(self._key, TROUBLE_RETRY)
+        if self._failure is not None:
+            raise self._failure
 
     async def _facts(self) -> tuple[builders.Facts, tuple[str, ...]]:
         """What is known beside the manifest, and the tokens to ask pods with."""
@@ -222,10 +228,16 @@ class _Pass:
                 )
                 self._troubles.append(Trouble("SecretMissing", message))
             return live
+        controller = controller_of(live) if live else None
+        if live and controller and self._is_old_self(controller):
+            raise Conflict(f"Secret {reference.name} goes with a deleted cluster of the same name")
         wanted = secrets.wanted(use, reference.name, live, annotations, self._environment.random)
+        ours = live is None or secrets.made_here(use, live, self._uid)
+        if wanted is None and live is not None and ours:
+            wanted = secrets.as_it_is(use, live)
         if wanted is None or self._cluster.paused:
             return live
-        if live is not None and (controller_of(live) or {}).get("uid") != self._uid:
+        if not ours:
             if secrets.text_of(live, use.key):
                 message = (
                     f"Secret {reference.name} was not made by the operator: put the new value into it by hand"
@@ -235,16 +247,42 @@ class _Pass:
             self._troubles.append(Trouble("SecretNotOurs", message))
             return live
         labelled = desired.owned(desired.labelled(wanted, self._cluster), self._cluster, self._uid)
-        made = await self._kube.apply(SECRET, labelled)
-        verb = "Renewed" if live else "Made"
-        await self._event(f"Secret{verb}", f"{verb.lower()} Secret {reference.name}", warning=False)
+        if live is not None and drift.covers(live, labelled):
+            return live
+        made = live
+        with self._told(f"Secret {reference.name}"):
+            made = await self._kube.apply(SECRET, labelled)
+            if secrets.text_of(made, use.key) != secrets.text_of(live, use.key):
+                verb = "Renewed" if live else "Made"
+                await self._event(f"Secret{verb}", f"{verb.lower()} Secret {reference.name}", warning=False)
         return made
+
+    def _is_old_self(self, controller: Object) -> bool:
+        """Whether an owner is a deleted cluster of the same name, whose objects are on their way out."""
+        same = controller.get("kind") == CLUSTER.kind and controller.get("name") == self._cluster.name
+        return same and controller["uid"] != self._uid
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Makes a condition of what the API server refuses or fails at, so that the rest goes on."""
+        try:
+            yield
+        except (Conflict, NotFound) as error:
+            log.info("%s: %s", what, error)  # it changed meanwhile: its event brings us back
+            self._tools.again(self._key, 1.0)
+        except Refused as error:
+            self._troubles.append(Trouble("ApplyRefused", f"{what}: {error}"))
+        except Unavailable as error:
+            if error.status != INTERNAL_ERROR:
+                raise
+            self._troubles.append(Trouble("ApplyFailed", f"{what}: {error}"))
+            self._failure = error
 
     def _look_at(self, plan: desired.Plan) -> None:
         for obj in plan.taken:
             controller = controller_of(obj) or {}
-            if controller.get("kind") == CLUSTER.kind and controller.get("name") == self._cluster.name:
-                self._tools.again(self._key, OLD_OWNER_RETRY)  # a deleted cluster of the same name
+            if self._is_old_self(controller):
+                self._tools.again(self._key, OLD_OWNER_RETRY)
             else:
                 owner = f"{controller.get('kind')} {controller.get('name')}"
                 message = f"{obj['kind']} {name_of(obj)} belongs to {owner}: rename the cluster or a region"
@@ -260,21 +298,24 @@ class _Pass:
                 raise error
         namespace = self._resource["metadata"]["namespace"]
         for kind, name, patch in plan.patch:
-            await self._kube.merge(kind, namespace, name, patch)
+            with self._told(f"{kind.kind} {name}"):
+                await self._kube.merge(kind, namespace, name, patch)
         for kind, obj in plan.delete:
-            await self._kube.delete(kind, namespace, name_of(obj), obj["metadata"]["uid"])
-            await self._event("Removed", f"removed {kind.kind} {name_of(obj)}", warning=False)
+            with self._told(f"{kind.kind} {name_of(obj)}"):
+                await self._kube.delete(kind, namespace, name_of(obj), obj["metadata"]["uid"])
+                await self._event("Removed", f"removed {kind.kind} {name_of(obj)}", warning=False)
         for pod, reason in desired.pods_to_replace(self._cluster, self._observed, facts):
-            await self._kube.delete(POD, namespace, name_of(pod), pod["metadata"]["uid"])
-            await self._event(reason, f"replaced pod {name_of(pod)}", warning=False)
+            with self._told(f"Pod {name_of(pod)}"):
+                await self._kube.delete(POD, namespace, name_of(pod), pod["metadata"]["uid"])
+                await self._event(reason, f"replaced pod {name_of(pod)}", warning=False)
 
     async def _apply(self, obj: Object) -> None:
-        """Makes one object what it should be; what the API server refuses becomes a condition, and the rest goes on."""
+        """Makes one object what it should be."""
         kind = BY_NAME[obj["kind"]]
         key = (kind.kind, name_of(obj))
         live = self._observed.objects.get(key)
         async with self._slots:
-            try:
+            with self._told(f"{kind.kind} {name_of(obj)}"):
                 if live is None:
                     if not await self._free(kind, obj):
                         return
@@ -284,28 +325,26 @@ class _Pass:
                     self._applied[key] = drift.stamp(obj), drift.fingerprint(live)
                     return
                 else:
+                    await self._take_over(kind, obj, live)
                     obj = {**obj, "metadata": {**obj["metadata"], "uid": live["metadata"]["uid"]}}
                 made = await self._kube.apply(kind, obj)
-                made = await self._strip(kind, obj, made)
-            except Conflict as error:
-                log.info("%s %s: %s", *key, error)  # it changed meanwhile: its event brings us back
-                self._tools.again(self._key, 1.0)
-            except Refused as error:
-                self._applied.pop(key, None)
-                self._troubles.append(Trouble("ApplyRefused", f"{kind.kind} {name_of(obj)}: {error}"))
-            else:
                 self._applied[key] = drift.stamp(obj), drift.fingerprint(reduced(kind, made))
                 self._tools.cache.put(kind, made)  # sooner than by its event
 
-    async def _strip(self, kind: Kind, wanted: Object, live: Object) -> Object:
-        """Takes out what other managers added."""
-        foreign = drift.foreign_fields(live["metadata"].get("managedFields", ()))
-        extras = drift.extras(wanted, foreign)
-        if not extras:
-            return live
-        cleaned = drift.without(live, extras)
-        cleaned["metadata"].pop("managedFields", None)
-        return await self._kube.rewrite(kind, cleaned)
+    async def _take_over(self, kind: Kind, wanted: Object, live: Object) -> None:
+        """Makes ours what other managers added, so that the apply that follows removes it."""
+        if not drift.extras(wanted, live["metadata"].get(drift.FOREIGN_FIELDS, ())):
+            return
+        whole = await self._kube.get(kind, live["metadata"]["namespace"], name_of(live))
+        metadata = whole["metadata"]
+        if metadata["uid"] != live["metadata"]["uid"]:
+            raise Conflict(f"{kind.kind} {name_of(live)} is another one by now")
+        managed = drift.taken_over(wanted, metadata.get("managedFields", []))
+        if managed is not None:
+            # Without its stamp it is applied also if this operator dies before it does so.
+            annotations = {**metadata.get("annotations", {}), drift.APPLIED_ANNOTATION: ""}
+            parts = {"/metadata/managedFields": managed, "/metadata/annotations": annotations}
+            await self._kube.change(kind, whole, parts)
 
     async def _free(self, kind: Kind, obj: Object) -> bool:
         """Whether a name is free: an object that is not labelled as ours is somebody's."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from peersdb_operator import names
-from peersdb_operator.kube.kinds import SECRET, Object
+from peersdb_operator.kube.kinds import SECRET, Object, controller_of
 
 #: Bytes of a token and of a swarm key: nobody guesses 256 bits.
 RANDOM_BYTES = 32
@@ -73,6 +73,30 @@ def wanted(
         "metadata": {"name": name, "annotations": {use.rotate: asked}},
         "type": "Opaque",
         "data": {use.key: base64.b64encode(text.encode()).decode()},
+    }
+
+
+def made_here(use: Use, live: Object, uid: str) -> bool:
+    """Tell whether a Secret is one that was made for the cluster of that uid, also if its owner was taken away."""
+    controller = controller_of(live)
+    return use.rotate in (live["metadata"].get("annotations") or {}) and (
+        controller is None or controller["uid"] == uid
+    )
+
+
+def as_it_is(use: Use, live: Object) -> Object | None:
+    """Give a Secret that stays as it is, for its labels and its owner; None if it has no data of ours."""
+    if not text_of(live, use.key):
+        return None
+    return {
+        "apiVersion": SECRET.api_version,
+        "kind": SECRET.kind,
+        "metadata": {
+            "name": live["metadata"]["name"],
+            "annotations": {use.rotate: live["metadata"]["annotations"][use.rotate]},
+        },
+        "type": live.get("type", "Opaque"),
+        "data": {use.key: live["data"][use.key]},
     }
 
 
