@@ -15,7 +15,8 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measures import MEASURES, Result
+from benchmarks.measures import MEASURES
+from benchmarks.result import Result
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,17 @@ def free_port() -> int:
 class BenchNode:
     """One node process."""
 
-    def __init__(self, directory: Path, name: str, *flags: str) -> None:
-        """Starts ``peersdb`` with a repo under ``directory``."""
+    def __init__(
+        self, directory: Path, name: str, *flags: str, launcher: Sequence[str] = ("-m", "peersdb")
+    ) -> None:
+        """Starts ``peersdb`` with a repo under ``directory``.
+
+        Args:
+            directory: for repo, downloads and log.
+            name: of these in it.
+            flags: the node's.
+            launcher: Python's arguments before them.
+        """
         self.name = name
         self.repo = directory / name
         self.downloads = directory / f"{name}-downloads"
@@ -41,7 +51,7 @@ class BenchNode:
         self.started = time.perf_counter()
         self._log = (directory / f"{name}.log").open("wb")
         command = [
-            sys.executable, "-m", "peersdb", "-http", f"-http-port={self.port}", f"-ipfs-port={free_port()}",
+            sys.executable, *launcher, "-http", f"-http-port={self.port}", f"-ipfs-port={free_port()}",
             f"-repo={self.repo}", f"-download-dir={self.downloads}/", *flags,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stderr=self._log, start_new_session=True)

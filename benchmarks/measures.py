@@ -4,112 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
 from benchmarks.cluster import BenchNode
-from benchmarks.limits import COMMITS, commits_per_second, stream_bytes_per_second, synced_bytes_per_second
+from benchmarks.limits import stream_bytes_per_second, synced_bytes_per_second
+from benchmarks.posts import CLIENTS, budget, post, post_files
+from benchmarks.result import Result
 
 MIB = 1024 * 1024
 #: Files of the `files` measure, bytes.
 SIZES = (64 * MIB, 512 * MIB)
-#: A page in the WAL: 4 KiB and its header, bytes.
-WAL_FRAME = 4096 + 24
-#: Entries are made so many at once where their rate is not the question.
-CLIENTS = 32
-
-
-@dataclass(frozen=True)
-class Result:
-    """One row.
-
-    Attributes:
-        what: the measure.
-        value: the figure, in ``unit``.
-        unit: of value and target.
-        target: what it is held against, or None.
-        better: ``higher`` or ``lower``.
-        rival: what others reach, as text.
-    """
-
-    what: str
-    value: float
-    unit: str
-    target: float | None
-    better: str
-    rival: str
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the target is met; None without one."""
-        if self.target is None:
-            return None
-        return self.value >= self.target if self.better == "higher" else self.value <= self.target
-
-    def as_dict(self) -> dict[str, Any]:
-        """The row with its verdict."""
-        return {**asdict(self), "met": self.met}
-
-
-async def post(session: aiohttp.ClientSession, directory: Path, entries: int) -> list[Result]:
-    """Posts of 1 KiB, durable when acknowledged: one client, then 32; then a larger log."""
-    node = BenchNode(directory, "post", "-root")
-    try:
-        await node.ready(session)
-        pages = await _pages_a_post(node)
-        limits, rates = await _rounds(node, directory)
-        limit = statistics.median(limits)
-        # A plain commit writes two pages: the row's, and the one that says how long the file is.
-        wide = await asyncio.to_thread(commits_per_second, directory, max(0, round(pages) - 2))
-        many = await _posts(node, 3000, CLIENTS)
-        await _posts(node, max(0, entries - 4200), CLIENTS)
-        limits_later, later = await _rounds(node, directory)
-        disk = statistics.median(limits_later) / limit
-    finally:
-        node.stop()
-    one = statistics.median(p.rate for p in rates)
-    node_us = statistics.median(p.node_us for p in rates)
-    client_us = statistics.median(p.client_us for p in rates)
-    rate_later = statistics.median(p.rate for p in later)
-    rival = "193/s falling to 25/s (Go PeersDB), 3,000/s (iroh); neither is durable"
-    return [
-        Result("SQLite FULL commits, the limit", limit, "/s", None, "higher", ""),
-        Result(f"the same of {pages:.0f} pages, as a post's", wide, "/s", None, "higher", ""),
-        Result("post 1 KiB, 1 client", one, "/s", limit / 2, "higher", rival),
-        Result("processor time of it: the node", node_us, "µs", None, "lower", ""),
-        Result("processor time of it: the client", client_us, "µs", None, "lower", ""),
-        Result(f"post 1 KiB, {CLIENTS} clients", many.rate, "/s", 1500, "higher", rival),
-        Result("processor time of it: the node", many.node_us, "µs", None, "lower", ""),
-        Result(f"post 1 KiB, 1 client, {entries:,} entries", rate_later, "/s", one * 0.9, "higher",
-               "25/s (Go PeersDB)"),
-        Result("the disk then, to the disk before", disk, "", None, "higher", ""),
-    ]  # fmt: skip
-
-
-async def _rounds(node: BenchNode, directory: Path) -> tuple[list[float], list[_Posts]]:
-    """The disk's commits and one client's posts by turns: a moment of noise spoils one of them, not the ratio."""
-    limits, rates = [], []
-    for _ in range(3):
-        limits.append(await asyncio.to_thread(commits_per_second, directory))
-        rates.append(await _posts(node, COMMITS, 1))
-    return limits, rates
-
-
-async def _pages_a_post(node: BenchNode) -> float:
-    """Pages that a post writes, as the WAL grows: before its first checkpoint."""
-    wal = node.repo / "peersdb.sqlite-wal"
-    before = wal.stat().st_size
-    await _posts(node, 100, 1)
-    return (wal.stat().st_size - before) / 100 / WAL_FRAME
 
 
 async def replicate(session: aiohttp.ClientSession, directory: Path, entries: int) -> list[Result]:
@@ -118,7 +29,7 @@ async def replicate(session: aiohttp.ClientSession, directory: Path, entries: in
     nodes = [root]
     try:
         await root.ready(session)
-        await _posts(root, entries, CLIENTS)
+        await post_files(root, entries, CLIENTS)
         peer = BenchNode(directory, "peer", "-benchmark")
         nodes.append(peer)
         while not (await _addresses(session, peer)):  # noqa: ASYNC110 - another process
@@ -184,7 +95,7 @@ async def start(session: aiohttp.ClientSession, directory: Path, entries: int) -
         first = await node.ready(session)
         await asyncio.sleep(1)
         idle = node.memory / MIB
-        await _posts(node, entries, CLIENTS)
+        await post_files(node, entries, CLIENTS)
     finally:
         node.stop()
     node = BenchNode(directory, "start", "-root")
@@ -240,32 +151,13 @@ async def _client_post(node: BenchNode, file: Path) -> float:
 
 
 Measure = Callable[[aiohttp.ClientSession, Path, int], Awaitable[list[Result]]]
-MEASURES: dict[str, Measure] = {"start": start, "post": post, "replicate": replicate, "files": files}
-
-
-@dataclass(frozen=True)
-class _Posts:
-    """Posts a second, and the processor time of one (µs): of the node with its system calls, of the client."""
-
-    rate: float
-    node_us: float
-    client_us: float
-
-
-async def _posts(node: BenchNode, count: int, clients: int) -> _Posts:
-    """Posts files of 1 KiB over so many connections that are kept open, from a process of its own."""
-    if not count:
-        return _Posts(0, 0, 0)
-    before = node.cpu
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.poster", str(node.port), str(count), str(clients)),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    if process.returncode:
-        raise SystemExit("posting failed")
-    posted = json.loads(output)
-    return _Posts(count / posted["seconds"], (node.cpu - before) / count * 1e6, posted["cpu"] / count * 1e6)
+MEASURES: dict[str, Measure] = {
+    "start": start,
+    "post": post,
+    "budget": budget,
+    "replicate": replicate,
+    "files": files,
+}
 
 
 async def _addresses(session: aiohttp.ClientSession, node: BenchNode) -> list[str]:

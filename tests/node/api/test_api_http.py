@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
+import json
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -16,6 +19,7 @@ from peersdb.api.bridge import Bridge, asyncio_thread
 from peersdb.api.http import MAX_AT_ONCE, HttpApi
 from peersdb.errors import StorageError
 from peersdb.settings import Settings
+from peersdb.store.outcome import Outcome, Report
 
 LIMIT = 20
 QUERY = b'{"method": {"cmd": "query"}}'
@@ -33,11 +37,12 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def served(page: Any) -> AsyncIterator[int]:
+async def served(page: Any = None, **contributions: Any) -> AsyncIterator[int]:
     """The interface over a node whose log is read by ``page``; gives its port."""
     settings = Settings(http=True, http_port=free_port())
+    contributions["page"] = page
     node: Any = SimpleNamespace(
-        settings=settings, contributions=SimpleNamespace(page=page), ready=lambda: "", tokens=None
+        settings=settings, contributions=SimpleNamespace(**contributions), ready=lambda: "", tokens=None
     )
     with trio.fail_after(LIMIT):
         async with trio.open_nursery() as calls, asyncio_thread(HttpApi(node, Bridge(calls)).serve):
@@ -103,3 +108,30 @@ async def test_health_is_answered_while_all_that_may_wait_do() -> None:
         finally:
             for each in sockets:
                 each.close()
+
+
+async def test_a_small_post_is_answered_while_the_trio_side_is_busy() -> None:
+    told: list[bytes] = []
+    heard = trio.Event()
+
+    def post_soon(content: bytes, name: str | None, report: Report) -> bool:
+        assert name is None
+        outcome: Outcome[bytes] = Outcome()
+        outcome.result = content
+        threading.Thread(target=report.crossing, args=(report.tell, outcome)).start()
+        return True
+
+    def posted(outcome: Outcome[bytes]) -> None:
+        told.append(outcome.get())
+        heard.set()
+
+    answers: list[tuple[int, bytes]] = []
+    async with served(post_soon=post_soon, posted=posted) as port:
+        body = json.dumps({"method": {"cmd": "post"}, "file": base64.b64encode(b"small").decode()}).encode()
+        client = threading.Thread(target=lambda: answers.append(ask(port, "POST", "/peersdb/command", body)))
+        client.start()
+        client.join(LIMIT)  # nothing of trio runs meanwhile
+        assert answers == [(200, b'"File uploaded"')]
+        assert told == []
+        await heard.wait()
+        assert told == [b"small"]

@@ -1,0 +1,38 @@
+"""A row of the result table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row.
+
+    Attributes:
+        what: the measure.
+        value: the figure, in ``unit``.
+        unit: of value and target.
+        target: what it is held against, or None.
+        better: ``higher`` or ``lower``.
+        rival: what others reach, as text.
+    """
+
+    what: str
+    value: float
+    unit: str
+    target: float | None
+    better: str
+    rival: str
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without one."""
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.better == "higher" else self.value <= self.target
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row with its verdict."""
+        return {**asdict(self), "met": self.met}
