@@ -15,7 +15,7 @@ PYTEST_ARGS ?= -n 3 --dist loadfile
 
 CLUSTER := PYTHONPATH=tests/e2e $(BIN)/python -m cluster
 
-.PHONY: help demo test check bench format lock clean cluster-build cluster-up cluster-down e2e
+.PHONY: help demo test test-api check bench format lock clean cluster-build cluster-up cluster-down e2e
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ demo: $(READY) ## a three-region cluster on this machine: share files, measure, 
 
 test: $(READY) ## the tests (under 5 minutes)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-api: $(READY) ## all tests of the operator against a real API server, the long ones too (make cluster-build)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "" tests/operator_api
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(BIN)/ruff check .

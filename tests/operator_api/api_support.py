@@ -163,9 +163,13 @@ class Api:
 
     @contextlib.asynccontextmanager
     async def operator(self, *, on_write=lambda _kind, _verb: None, kubeconfig=None, random=None):
-        """A new operator with an empty memory."""
+        """A new operator with an empty memory; without a kubeconfig of its own it shares our connections."""
         hand = Hand(self.namespace, on_write, random)
-        hand.kube = await connect(kubeconfig or self.server.kubeconfig, hand.wrote)
+        if kubeconfig is None:
+            hand.kube = Kube(self.kube._api, hand.wrote)
+            yield hand
+            return
+        hand.kube = await connect(kubeconfig, hand.wrote)
         try:
             yield hand
         finally:
@@ -249,6 +253,16 @@ class Hand:
     async def reconcile(self, name="demo"):
         """Look, and reconcile once; gives what was written."""
         await self.look()
+        return await self._reconcile(name)
+
+    async def reconcile_seeing(self, kinds, name="demo"):
+        """Look at some kinds only, as where the others' watches are behind, and reconcile once."""
+        selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+        for kind in kinds:
+            await self._list(kind, self.namespace, selector)
+        return await self._reconcile(name)
+
+    async def _reconcile(self, name):
         before = len(self.writes)
         # The interval between two statuses only spares the API server.
         self.tools().status_written.clear()
@@ -256,10 +270,11 @@ class Hand:
         return self.writes[before:]
 
     async def settle(self, name="demo"):
-        """Reconcile until nothing is written."""
+        """Reconcile until nothing is written, and nothing was in the way."""
         for _ in range(15):
+            self.later.clear()
             wrote = await self.reconcile(name)
-            if not wrote:
+            if not wrote and 1.0 not in self.later:
                 return
         raise AssertionError(f"it never comes to rest: {wrote}")
 

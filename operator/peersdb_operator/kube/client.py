@@ -157,7 +157,7 @@ class Kube:
             body=obj,
         )
 
-    async def change(self, kind: Kind, obj: Object, parts: Mapping[str, Any]) -> None:
+    async def change(self, kind: Kind, obj: Object, parts: Mapping[str, Any]) -> Object:
         """Put other values in some places (JSON pointers) of an object of just this resource version.
 
         Raises:
@@ -170,7 +170,7 @@ class Kube:
         ]
         patch += [{"op": "add", "path": path, "value": value} for path, value in parts.items()]
         try:
-            await self._json(
+            return await self._json(
                 "PATCH",
                 kind.path(metadata.get("namespace"), name_of(obj)),
                 {"fieldManager": FIELD_MANAGER},

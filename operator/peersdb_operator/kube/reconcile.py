@@ -325,35 +325,45 @@ class _Pass:
                     self._applied[key] = drift.stamp(obj), drift.fingerprint(live)
                     return
                 else:
-                    await self._take_over(kind, obj, live)
-                    obj = {**obj, "metadata": {**obj["metadata"], "uid": live["metadata"]["uid"]}}
+                    known = {"uid": live["metadata"]["uid"]}
+                    version = await self._take_over(kind, obj, live)
+                    if kind is STATEFUL_SET:
+                        # How many members it has was decided by just this version: a newer one may have more.
+                        known["resourceVersion"] = version
+                    obj = {**obj, "metadata": {**obj["metadata"], **known}}
                 made = await self._kube.apply(kind, obj)
                 self._applied[key] = drift.stamp(obj), drift.fingerprint(reduced(kind, made))
                 self._tools.cache.put(kind, made)  # sooner than by its event
 
-    async def _take_over(self, kind: Kind, wanted: Object, live: Object) -> None:
-        """Makes ours what other managers added, so that the apply that follows removes it."""
+    async def _take_over(self, kind: Kind, wanted: Object, live: Object) -> str:
+        """Makes ours what other managers added, so that the apply that follows removes it; gives the version then."""
         if not drift.extras(wanted, live["metadata"].get(drift.FOREIGN_FIELDS, ())):
-            return
+            return str(live["metadata"]["resourceVersion"])
         whole = await self._kube.get(kind, live["metadata"]["namespace"], name_of(live))
         metadata = whole["metadata"]
-        if metadata["uid"] != live["metadata"]["uid"]:
+        if metadata["resourceVersion"] != live["metadata"]["resourceVersion"]:
             raise Conflict(f"{kind.kind} {name_of(live)} is another one by now")
         managed = drift.taken_over(wanted, metadata.get("managedFields", []))
         if managed is not None:
             # Without its stamp it is applied also if this operator dies before it does so.
             annotations = {**metadata.get("annotations", {}), drift.APPLIED_ANNOTATION: ""}
             parts = {"/metadata/managedFields": managed, "/metadata/annotations": annotations}
-            await self._kube.change(kind, whole, parts)
+            whole = await self._kube.change(kind, whole, parts)
+        return str(whole["metadata"]["resourceVersion"])
 
     async def _free(self, kind: Kind, obj: Object) -> bool:
         """Whether a name is free: an object that is not labelled as ours is somebody's."""
+        metadata = obj["metadata"]
         try:
-            live = await self._kube.get(kind, obj["metadata"]["namespace"], name_of(obj))
+            live = await self._kube.get(kind, metadata["namespace"], name_of(obj))
         except NotFound:
             return True
         if (controller_of(live) or {}).get("uid") == self._uid:
-            return True  # ours, and our labels are gone or its event is on its way
+            # Ours without our labels, or its event is on its way: what is to be done is planned once it is seen.
+            seen = {"uid": live["metadata"]["uid"], "labels": metadata["labels"]}
+            await self._kube.merge(kind, metadata["namespace"], name_of(obj), {"metadata": seen})
+            self._tools.again(self._key, 1.0)
+            return False
         message = (
             f"{kind.kind} {name_of(obj)} exists and is not this cluster's: rename the cluster or remove it"
         )
