@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from benchmarks.measures import MEASURES
 from benchmarks.result import Result
+from benchmarks.rivals.install import Rival, run_all
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,17 +32,35 @@ def main() -> None:
     parser.add_argument(
         "--entries", type=int, default=10_000, help="entries of the larger logs (default 10000)"
     )
+    parser.add_argument(
+        "--rivals",
+        action="store_true",
+        help="measure iroh and OrbitDB JS in the same run (installs them into a directory that is thrown away)",
+    )
     args = parser.parse_args()
     unknown = set(args.measures) - MEASURES.keys()
     if unknown:
         parser.error(f"no measure {', '.join(sorted(unknown))}: there are {', '.join(MEASURES)}")
     results = asyncio.run(_run(args.measures or list(MEASURES), args.entries))
-    _print(results)
+    rivals = _rivals(args.entries) if args.rivals else []
+    results = [
+        replace(row, same_run={one.name: one.figures[row.key] for one in rivals if row.key in one.figures})
+        for row in results
+    ]
+    _print(results, rivals)
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / time.strftime("%Y%m%dT%H%M%S.json")
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "machine": platform.machine()}
     target.write_text(
-        json.dumps({"machine": machine, "results": [r.as_dict() for r in results]}, indent=1) + "\n"
+        json.dumps(
+            {
+                "machine": machine,
+                "results": [row.as_dict() for row in results],
+                "rivals": [asdict(one) for one in rivals],
+            },
+            indent=1,
+        )
+        + "\n"
     )
     print(f"written: {os.path.relpath(target)}")
 
@@ -55,8 +75,21 @@ async def _run(names: list[str], entries: int) -> list[Result]:
     return results
 
 
-def _print(results: list[Result]) -> None:
-    table = Table("measure", "value", "target", "", "rivals", title="peersdb benchmarks")
+def _rivals(entries: int) -> list[Rival]:
+    with tempfile.TemporaryDirectory(prefix="peersdb-rivals-") as directory:
+        return run_all(Path(directory), entries)
+
+
+def _print(results: list[Result], rivals: list[Rival]) -> None:
+    columns = [
+        "measure",
+        "value",
+        "target",
+        "",
+        *(f"{one.name}, same run" for one in rivals),
+        "rivals, published",
+    ]
+    table = Table(*columns, title="peersdb benchmarks")
     for row in results:
         target = (
             ""
@@ -64,8 +97,13 @@ def _print(results: list[Result]) -> None:
             else f"{'≥' if row.better == 'higher' else '≤'} {row.target:,.4g} {row.unit}"
         )
         verdict = {None: "", True: "[green]met[/]", False: "[red]missed[/]"}[row.met]
-        table.add_row(row.what, f"{row.value:,.4g} {row.unit}", target, verdict, row.rival)
-    Console(width=150).print(table)
+        beside = (
+            f"{row.same_run[one.name]:,.4g} {row.unit}" if one.name in row.same_run else "" for one in rivals
+        )
+        table.add_row(row.what, f"{row.value:,.4g} {row.unit}", target, verdict, *beside, row.rival)
+    Console(width=150 + 20 * len(rivals)).print(table)
+    for one in rivals:
+        print(f"{one.name} {one.version}: {one.skipped or 'measured in this run, in a network of its own'}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -16,7 +16,9 @@ class Result:
         unit: of value and target.
         target: what it is held against, or None.
         better: ``higher`` or ``lower``.
-        rival: what others reach, as text.
+        rival: what others reach, as text: published figures, other machines.
+        key: what the same measure of a rival is called in `rivals`, or empty.
+        same_run: what rivals reached in this run, in ``unit``, by their names.
     """
 
     what: str
@@ -25,6 +27,8 @@ class Result:
     target: float | None
     better: str
     rival: str
+    key: str = ""
+    same_run: dict[str, float] = field(default_factory=dict)
 
     @property
     def met(self) -> bool | None:
