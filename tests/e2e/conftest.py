@@ -20,6 +20,7 @@ from cluster.kubectl import Kubectl
 from cluster.settings import CONSENT, Settings
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 NOT_HERE = "only the harness's own cluster has this fault: PEERSDB_E2E=1 without KUBECONFIG"
 
 
@@ -125,6 +126,49 @@ def regions(kubectl):
     if not found:
         pytest.skip(f"no node has the label {label}: see docs/testing-on-a-cluster.md")
     return found
+
+
+@pytest.fixture(scope="session")
+def installed(kubectl, images):
+    """kubectl on a cluster with the operator, installed as docs/kubernetes.md says."""
+    kubectl("apply", "-k", str(ROOT / "deploy"))
+    for name in ("node", "operator"):
+        if images[name] != project_images.reference(name):
+            pytest.skip(
+                f"the manifests name {project_images.reference(name)}: push or load it under that name"
+            )
+    kubectl("rollout", "status", "deployment/peersdb-operator", "-n", "peersdb-system", "--timeout=120s")
+    return kubectl
+
+
+@pytest.fixture(scope="module")
+def peers_namespace(kubectl, request):
+    """A namespace for a module's databases, in which nothing less than the restricted standard may run."""
+    with namespace_of(kubectl, request) as name:
+        kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+        yield name
+
+
+@pytest.fixture
+def measured(request):
+    """Keeps a figure, which the summary at the end shows: ``measured("seconds to Ready", 12.3)``."""
+
+    def keep(what, value):
+        request.config.stash.setdefault(FIGURES, []).append(f"{request.node.name}: {what}: {value}")
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Show what was measured."""
+    figures = config.stash.get(FIGURES, [])
+    if figures:
+        terminalreporter.section("measured")
+        for line in figures:
+            terminalreporter.write_line(line)
+
+
+FIGURES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
