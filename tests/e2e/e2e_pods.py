@@ -27,10 +27,8 @@ class Pods:
         """Start a pod in a region; returns its name when it is ready."""
         name = name or f"pod-{region}"
         spec = {**self.spec(), "nodeSelector": {"topology.kubernetes.io/region": region}}
-        self._kubectl.apply(
-            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec},
-            namespace=self.namespace,
-        )
+        metadata = {"name": name, "labels": labels}
+        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         self.wait(name)
         return name
 
@@ -67,12 +65,15 @@ class Pods:
             "template": {"metadata": {"labels": labels}, "spec": spec},
             "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
         }
-        self._kubectl.apply(
+        self.apply(
             {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service},
             {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name}, "spec": stateful},
-            namespace=self.namespace,
         )
         self("rollout", "status", f"statefulset/{name}", f"--timeout={READY_TIMEOUT:.0f}s")
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply objects in the namespace."""
+        self._kubectl.apply(*objects, namespace=self.namespace)
 
     def wait(self, name: str) -> None:
         """Wait until a pod is ready."""

@@ -101,14 +101,13 @@ class TestNetworkPolicy:
 
     @pytest.fixture
     def policies(self, pods):
-        yield lambda name, spec: pods._kubectl.apply(
+        yield lambda name, spec: pods.apply(
             {
                 "apiVersion": "networking.k8s.io/v1",
                 "kind": "NetworkPolicy",
                 "metadata": {"name": name},
                 "spec": spec,
-            },
-            namespace=pods.namespace,
+            }
         )
         pods("delete", "networkpolicies", "--all")
 

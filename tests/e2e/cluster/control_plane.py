@@ -27,8 +27,8 @@ ETCD, APISERVER, CONTROLLERS, SCHEDULER, PROXY = (
 PORT = 6443
 #: Three seconds on a quiet machine; minutes on one where everybody compiles.
 START_TIMEOUT = 180.0
-#: An API server that is told to end closes its watches and goes within seconds.
-STOP_TIMEOUT = 30.0
+#: An API server that is told to end would wait a minute for those who watch; it is killed after so many seconds.
+STOP_TIMEOUT = 5.0
 
 
 class ControlPlane:

@@ -68,11 +68,11 @@ class Harness:
                 archives = images.build()
                 if project:
                     archives += [project_images.build(name) for name in project_images.IMAGES]
-                disk = containerd.disk(archives)
+                harness = cls(settings)
+                harness._install(archives)
             network.check(settings)
             settings.save()
-            harness = cls(settings)
-            harness._start(archives, disk)
+            harness._start(archives)
         return harness
 
     @classmethod
@@ -133,12 +133,17 @@ class Harness:
         conditions = self.kubectl.json("get", "node", self.node(region).name)["status"]["conditions"]
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
-    def _start(self, archives: Sequence[Path], disk: Path) -> None:
+    def _install(self, archives: Sequence[Path]) -> None:
+        disk = containerd.disk(archives)
+        for node in self.nodes.values():
+            node.install(disk)
+
+    def _start(self, archives: Sequence[Path]) -> None:
         with step("control plane"):
             if not self.control.machine.on:
                 self.control.start()
         with step(f"{len(self.nodes)} nodes"):
-            self._everywhere(lambda node: node.start(archives, disk))
+            self._everywhere(lambda node: node.start(archives))
             self._apply_components()
             self.wait_ready()
         with step("names and volumes"):

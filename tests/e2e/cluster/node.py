@@ -38,17 +38,19 @@ class Node:
         self._control = control
         self._binaries = golang.programs(golang.ALL_PROGRAMS)
 
-    def start(self, archives: Sequence[Path] = (), disk: Path | None = None) -> None:
+    def install(self, disk: Path) -> None:
+        """Give it a copy of a disk with images, unless it has one of its own by now."""
+        if not self.machine.disk(containerd.DISK).exists():
+            containerd.copy(disk, self.machine.disk(containerd.DISK))
+
+    def start(self, archives: Sequence[Path] = ()) -> None:
         """Start what does not run.
 
         Args:
             archives: of the images that it shall have.
-            disk: with images, for its first start; it keeps its own after that.
         """
         if not self.machine.on:
             cgroups.create(self._settings.cgroup(self.region))
-            if disk is not None and not self.machine.disk(containerd.DISK).exists():
-                containerd.copy(disk, self.machine.disk(containerd.DISK))
             self.machine.power_on(DISKS)
             network.connect_node(self._settings, self._control.machine, self.machine, self.region)
         self.containerd.networks.mkdir(exist_ok=True)
