@@ -31,13 +31,13 @@ from libp2p.network.config import ConnectionConfig
 from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as Noise
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from peersdb.core.identity import Signer, public_key_of
 from peersdb.errors import BadRequest, PeersDBError, PeerUnreachable, StorageError
 from peersdb.net.muxer import use_credit
+from peersdb.net.noise import FastNoise
 from peersdb.net.private import Gatekeeper, Refused
 from peersdb.net.stream import Stream
 
@@ -88,7 +88,7 @@ class Host:
         self._nursery: trio.Nursery | None = None
         self._host = new_host(
             key_pair=keys,
-            sec_opt={NOISE: Noise(keys, noise_privkey=create_x25519_key_pair().private_key)},
+            sec_opt={NOISE: FastNoise(keys, noise_privkey=create_x25519_key_pair().private_key)},
             muxer_opt={TProtocol(YAMUX): Yamux},
             negotiate_timeout=10,
             disable_identify_address_discovery=True,

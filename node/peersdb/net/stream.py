@@ -12,9 +12,7 @@ from libp2p.io.exceptions import IOException
 
 from peersdb.core.wire import frame, frame_length
 from peersdb.errors import PeerUnreachable
-
-#: Asked of the library at once; it gives what it has.
-READ_SIZE = 256 * 1024
+from peersdb.net.muxer import CreditStream
 
 
 class Stream:
@@ -27,7 +25,7 @@ class Stream:
     def __init__(self, inner: Any, peer: str) -> None:
         """Wraps the library's stream."""
         self._inner = inner
-        self._buffer = bytearray()
+        self._muxed: CreditStream = inner.muxed_stream
         self._writing = trio.Lock()
         self.peer = peer
 
@@ -37,15 +35,8 @@ class Stream:
         Raises:
             PeerUnreachable: the stream ended before.
         """
-        while len(self._buffer) < size:
-            with self._mapped("reading"):
-                data = await self._inner.read(READ_SIZE)
-            if not data:
-                raise PeerUnreachable(f"peer {self.peer} ended the stream")
-            self._buffer += data
-        taken = bytes(memoryview(self._buffer)[:size])
-        del self._buffer[:size]
-        return taken
+        with self._mapped("reading"):
+            return await self._muxed.receive(size)
 
     async def read_frame(self) -> bytes:
         """The body of the next frame.
@@ -60,11 +51,11 @@ class Stream:
         """Sends one frame."""
         await self.write(frame(body))
 
-    async def write(self, data: bytes) -> None:
-        """Sends bytes; waits for as long as the other side gives no credit."""
+    async def write(self, *parts: bytes) -> None:
+        """Sends bytes, one part after the other; waits for as long as the other side gives no credit."""
         async with self._writing:
             with self._mapped("writing to"):
-                await self._inner.write(data)
+                await self._muxed.send(*parts)
 
     async def close(self) -> None:
         """Ends the stream politely; without effect where it is gone."""

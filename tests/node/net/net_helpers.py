@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
+from libp2p.peer.id import ID
 
 from peersdb.core.identity import Signer
 from peersdb.net.host import Host
@@ -56,6 +57,12 @@ async def assert_usable(host, peer):
         await stream.write_frame(b"are you there?")
         assert await stream.read_frame() == b"are you there?"
         await stream.reset()
+
+
+def connection(host, peer):
+    """The library's multiplexed connection to a peer."""
+    (found,) = host._network.get_connections(ID.from_string(peer))
+    return found.muxed_conn
 
 
 async def eventually(condition):

@@ -161,6 +161,7 @@ async def test_what_is_no_message_ends_the_connection_with_its_reason(what):
         assert said["peer"] == hostile.peer_id
         assert said["error"]
         assert a.closed == [hostile.peer_id]
+        await eventually(lambda: not hostile.connected)
         await hostile.dial(address(a.host))
         await assert_usable(hostile, a.host.peer_id)
 
