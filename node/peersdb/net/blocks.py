@@ -7,6 +7,7 @@ against its CID before anyone gets it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from itertools import count
 
@@ -16,7 +17,7 @@ import trio
 from peersdb.core import wire
 from peersdb.core.cid import CID, Block
 from peersdb.core.wire import BLOCKS_PROTOCOL, BlockHeader, Want
-from peersdb.errors import CorruptData, InvalidMessage, PeerUnreachable
+from peersdb.errors import BlockMismatch, CorruptData, InvalidMessage, PeerUnreachable
 from peersdb.net.host import Host
 from peersdb.net.stream import Stream
 from peersdb.tasks import raising_the_first
@@ -25,12 +26,16 @@ log = structlog.get_logger("blocks")
 
 #: A peer that sends nothing of an answer for so long (seconds) is given up; another may be asked.
 IDLE_TIMEOUT = 20.0
-#: Larger blocks are hashed in a worker thread.
+#: More bytes are hashed in a worker thread, ...
 HASH_INLINE = 32 * 1024
+#: ... so many at once: a turn of the event loop for each block would cost as much as its hash.
+CHECK_BYTES = 4 * 1024 * 1024
 
 #: Blocks read while another is sent: one, so that disk and network overlap.
 READ_AHEAD = 1
 
+#: A block that was asked for, or None where the peer has it not.
+Answer = tuple[CID, Block | None]
 GetBlock = Callable[[CID], Awaitable[bytes | None]]
 
 
@@ -56,9 +61,7 @@ class BlockServer:
                 async with receive:
                     async for raw, data in receive:
                         header = BlockHeader(want.id, raw, -1 if data is None else len(data))
-                        await stream.write(wire.frame(wire.encode(header)))
-                        if data:
-                            await stream.write(data)
+                        await stream.write(wire.frame(wire.encode(header)), data or b"")
 
     async def _read_ahead(
         self, cids: Sequence[bytes], send: trio.MemorySendChannel[tuple[bytes, bytes | None]]
@@ -94,7 +97,7 @@ class BlockClient:
         await self._stream.write_frame(wire.encode(Want(number, tuple(raw))))
         return number, raw
 
-    async def answers(self, asked: tuple[int, list[bytes]]) -> AsyncGenerator[tuple[CID, Block | None], None]:
+    async def answers(self, asked: tuple[int, list[bytes]]) -> AsyncGenerator[Answer, None]:
         """The blocks of one request as they come; None for one that the peer has not.
 
         Requests are answered in the order they were sent: take all of one before the next.
@@ -107,15 +110,21 @@ class BlockClient:
         stream = self._stream
         if stream is None:
             raise PeerUnreachable(f"peer {self.peer} was not asked")
-        for expected in raw:
-            cid = CID.from_bytes(expected)
-            data = await self._answer(stream, number, expected)
-            if data is not None:
-                if len(data) > HASH_INLINE:
-                    await trio.to_thread.run_sync(cid.verify, data)
-                else:
-                    cid.verify(data)
-            yield cid, None if data is None else Block(cid, data)
+        left = deque(raw)
+        while left:
+            came: list[Answer] = []
+            size = 0
+            while left and size < CHECK_BYTES:
+                expected = left.popleft()
+                cid = CID.from_bytes(expected)
+                data = await self._answer(stream, number, expected)
+                came.append((cid, None if data is None else Block(cid, data)))
+                size += len(data or b"")
+            good, wrong = await _checked(came, size)
+            for answer in good:
+                yield answer
+            if wrong is not None:
+                raise wrong
 
     async def close(self) -> None:
         """Ends the stream."""
@@ -132,3 +141,18 @@ class BlockClient:
                 return None if header.size < 0 else await stream.read_exactly(header.size)
         except trio.TooSlowError:
             raise PeerUnreachable(f"peer {self.peer} sent nothing for {self._idle_timeout:.0f} s") from None
+
+
+async def _checked(answers: list[Answer], size: int) -> tuple[list[Answer], BlockMismatch | None]:
+    """Those before the first that is not the block its CID names, and that error."""
+
+    def run() -> tuple[list[Answer], BlockMismatch | None]:
+        for number, (cid, block) in enumerate(answers):
+            try:
+                if block is not None:
+                    cid.verify(block.data)
+            except BlockMismatch as error:
+                return answers[:number], error
+        return answers, None
+
+    return await trio.to_thread.run_sync(run) if size > HASH_INLINE else run()

@@ -123,8 +123,7 @@ class Database:
         """
         task = _Task(job, durable, reports, Outcome())
         with self._gate:
-            if self._closed:
-                raise ShuttingDown("the node is stopping: the database is closed")
+            self._check_open()
             self._tasks.put(task)
         return task.outcome
 
@@ -137,20 +136,30 @@ class Database:
         """Runs a reading job in a worker thread, on a connection of its own, in one snapshot."""
 
         def run() -> T:
-            conn = self._readers.get()
-            try:
-                with mapped_errors(f"reading {self.path}"):
-                    conn.execute("BEGIN")
-                    try:
-                        return job(conn)
-                    finally:
-                        conn.execute("COMMIT")
-            finally:
-                self._readers.put(conn)
+            with self.snapshot() as conn:
+                return job(conn)
 
+        self._check_open()
+        return await trio.to_thread.run_sync(run, limiter=self._reading)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A reading connection in one snapshot, for code that is in a worker thread already; not to be kept long."""
+        self._check_open()
+        conn = self._readers.get()
+        try:
+            with mapped_errors(f"reading {self.path}"):
+                conn.execute("BEGIN")
+                try:
+                    yield conn
+                finally:
+                    conn.execute("COMMIT")
+        finally:
+            self._readers.put(conn)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise ShuttingDown("the node is stopping: the database is closed")
-        return await trio.to_thread.run_sync(run, limiter=self._reading)
 
     def close(self) -> None:
         """Finishes the waiting jobs, then closes; blocks until that is done."""

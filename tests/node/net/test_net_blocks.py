@@ -81,6 +81,22 @@ async def test_bytes_that_are_not_the_block_s_are_refused(size):
         await assert_usable(a, b.peer_id)
 
 
+@pytest.mark.parametrize("size", [10, 1 << 20])
+async def test_what_came_before_a_wrong_block_is_given_and_nothing_after_it(size):
+    async with pair() as (a, b):
+        blocks = [make(size) for _ in range(7)]
+        held = serve(b, blocks)
+        held[blocks[5].cid] = bytes(size)
+        client = BlockClient(a, b.peer_id)
+        got = []
+        with trio.fail_after(PATIENCE):
+            answers = client.answers(await client.request([made.cid for made in blocks]))
+            with pytest.raises(BlockMismatch, match=str(blocks[5].cid)):  # noqa: PT012 - it raises in the middle
+                async for answer in answers:
+                    got.append(answer)  # noqa: PERF401 - the error must not lose what came before it
+        assert got == [(made.cid, made) for made in blocks[:5]]
+
+
 async def test_a_block_that_is_damaged_at_the_peer_is_one_that_it_has_not():
     async with pair() as (a, b):
 

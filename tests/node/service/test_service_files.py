@@ -11,7 +11,8 @@ from peersdb.core.cid import CID
 from peersdb.errors import BadRequest, InvalidCID, NotFound
 from peersdb.store.tables import Pins, Validations
 
-BIG = 3 * 1024 * 1024 + 17
+MIB = 1024 * 1024
+BIG = 3 * MIB + 17
 
 
 async def couple(nodes, **options):
@@ -87,6 +88,38 @@ async def test_a_file_that_is_held_in_parts_is_completed(tmp_path):
         blocks[1].unlink()
         where.unlink()
         await a.contributions.get(path)
+        assert where.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "keep", [lambda n: n % 2, lambda n: n < 15, lambda n: n > 15, lambda n: n in {3, 4, 9}]
+)
+async def test_a_large_file_of_which_some_is_here_is_written_out_whole(tmp_path, keep):
+    """More blocks than the reader is handed in memory, and some that only the disk has."""
+    async with world(tmp_path) as nodes:
+        root, a = await couple(nodes)
+        content = os.urandom(20 * 1024 * 1024 + 5)
+        path = await root.contributions.post(content)
+        await eventually(lambda: same(root, a) and number_of_entries(a) == 1)
+        _, where = await a.contributions.get(path)
+        assert where.read_bytes() == content
+        where.unlink()
+        names = [CID.of(content[at : at + MIB]).digest.hex() for at in range(0, len(content), MIB)]
+        for number, name in enumerate(names):
+            place = tmp_path / "a" / "repo" / "blocks" / name[-2:] / name
+            if place.exists() and not keep(number):  # the last is small, and so a row
+                place.unlink()
+        await a.contributions.get(path)
+        assert where.read_bytes() == content
+
+
+async def test_a_file_of_the_same_block_again_and_again_comes_whole(tmp_path):
+    async with world(tmp_path) as nodes:
+        root, a = await couple(nodes)
+        content = bytes(20 * MIB) + b"end" + bytes(10 * MIB)
+        path = await root.contributions.post(content)
+        await eventually(lambda: same(root, a) and number_of_entries(a) == 1)
+        _, where = await a.contributions.get(path)
         assert where.read_bytes() == content
 
 
