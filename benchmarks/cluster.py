@@ -18,6 +18,8 @@ from typing import Any
 import aiohttp
 import psutil
 
+from benchmarks.limits import cpu_seconds
+
 START_TIMEOUT = 30.0
 
 
@@ -103,10 +105,15 @@ class BenchNode:
         return found
 
     @property
+    def peak_memory(self) -> int:
+        """The most it has had in use so far, bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+    @property
     def cpu(self) -> float:
-        """Its processor time so far, that of its system calls included, seconds."""
-        used = psutil.Process(self.process.pid).cpu_times()
-        return float(used.user + used.system)
+        """Seconds of CPU it has used, in steps of 10 ms."""
+        return cpu_seconds(psutil.Process(self.process.pid))
 
     def stop(self) -> None:
         """Ends it and waits."""

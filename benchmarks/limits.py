@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import trio
 
 from peersdb.core.identity import Signer
@@ -17,7 +19,6 @@ from peersdb.net.host import Host
 from peersdb.net.stream import Stream
 
 COMMITS = 300
-STREAM_BYTES = 256 * 1024 * 1024
 PIECE = 1024 * 1024
 
 
@@ -67,36 +68,63 @@ def synced_bytes_per_second(directory: Path, size: int) -> float:
     return size / seconds
 
 
-def stream_bytes_per_second() -> float:
-    """Bytes over one libp2p stream (noise, yamux) between two processes."""
+@dataclass(frozen=True)
+class StreamRate:
+    """What a raw stream reached.
+
+    Attributes:
+        bytes_per_second: from the first byte sent to the last one read.
+        sender_cpu: seconds of CPU.
+        receiver_cpu: seconds of CPU.
+    """
+
+    bytes_per_second: float
+    sender_cpu: float
+    receiver_cpu: float
+
+
+def stream_rate(size: int) -> StreamRate:
+    """So many bytes over one libp2p stream (noise, yamux) between two processes."""
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.limits"], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+        [sys.executable, "-m", "benchmarks.limits", str(size)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
     ) as sink:
         if sink.stdout is None or sink.stdin is None:
             raise SystemExit("the sink has no pipes")
         address = sink.stdout.readline().strip()
-        rate = trio.run(_send, address)
+        rate = trio.run(_send, address, size, psutil.Process(sink.pid))
         sink.stdin.close()
     return rate
 
 
-async def _send(address: str) -> float:
+async def _send(address: str, size: int, sink: psutil.Process) -> StreamRate:
     host = Host(Signer.from_seed(b"\x01" * 32))
     async with host.run("127.0.0.1", 0):
         stream = await host.open(await host.dial(address), "/sink/1")
         piece = os.urandom(PIECE)
+        sender, receiver = time.process_time(), cpu_seconds(sink)
         start = time.perf_counter()
-        for _ in range(STREAM_BYTES // PIECE):
+        for _ in range(size // PIECE):
             await stream.write(piece)
         await stream.read_exactly(2)
-        return STREAM_BYTES / (time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return StreamRate(size / seconds, time.process_time() - sender, cpu_seconds(sink) - receiver)
 
 
-async def _sink() -> None:
+def cpu_seconds(process: psutil.Process) -> float:
+    """What a process has used, in steps of 10 ms."""
+    times = process.cpu_times()
+    used: float = times.user + times.system
+    return used
+
+
+async def _sink(size: int) -> None:
     host = Host(Signer.from_seed(b"\x02" * 32))
 
     async def swallow(stream: Stream) -> None:
-        left = STREAM_BYTES
+        left = size
         while left:
             left -= len(await stream.read_exactly(min(left, PIECE)))
         await stream.write(b"ok")
@@ -108,4 +136,4 @@ async def _sink() -> None:
 
 
 if __name__ == "__main__":
-    trio.run(_sink)
+    trio.run(_sink, int(sys.argv[1]))

@@ -46,7 +46,7 @@ async def post(session: aiohttp.ClientSession, directory: Path, entries: int) ->
     return [
         Result("SQLite FULL commits, the limit", limit, "/s", None, "higher", ""),
         Result(f"the same of {pages:.0f} pages, as a post's", wide, "/s", None, "higher", ""),
-        Result("post 1 KiB, 1 client", one, "/s", limit / 2, "higher", rival, "add"),
+        Result("post 1 KiB, 1 client", one, "/s", limit / 2, "higher", rival, key="add"),
         Result("processor time of it: the node", node_us, "µs", None, "lower", ""),
         Result("processor time of it: the client", client_us, "µs", None, "lower", ""),
         Result(f"post 1 KiB, {CLIENTS} clients", many.rate, "/s", 1500, "higher", rival),
