@@ -19,7 +19,7 @@ class Pods:
     """Pods of one namespace."""
 
     def __init__(self, kubectl: Kubectl, namespace: str, tools: str) -> None:
-        self._kubectl = kubectl
+        self.kubectl = kubectl
         self._tools = tools
         self.namespace = namespace
 
@@ -73,7 +73,7 @@ class Pods:
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Apply objects in the namespace."""
-        self._kubectl.apply(*objects, namespace=self.namespace)
+        self.kubectl.apply(*objects, namespace=self.namespace)
 
     def wait(self, name: str) -> None:
         """Wait until a pod is ready."""
@@ -81,7 +81,7 @@ class Pods:
 
     def address(self, name: str) -> str:
         """A pod's address."""
-        pod = self._kubectl.json("get", "pod", name, f"--namespace={self.namespace}")
+        pod = self.kubectl.json("get", "pod", name, f"--namespace={self.namespace}")
         return str(pod["status"]["podIP"])
 
     def run(self, name: str, *argv: str) -> str:
@@ -113,4 +113,4 @@ class Pods:
 
     def __call__(self, *arguments: str) -> str:
         """Run kubectl in the namespace."""
-        return self._kubectl(f"--namespace={self.namespace}", *arguments)
+        return self.kubectl(f"--namespace={self.namespace}", *arguments)

@@ -1,11 +1,13 @@
 """The harness's faults do what they say, end when they are healed, and hit nothing else."""
 
 import json
+import subprocess
 import time
 
 import pytest
 
 from cluster import images, simulated
+from cluster.api_faults import ApiFault
 from cluster.commands import wait_for
 from cluster.errors import CommandFailed
 from e2e_pods import LOST, Pods
@@ -170,6 +172,82 @@ def test_an_image_is_loaded_where_it_is_wanted(faults, tools):
     assert tools not in faults.node(region).containerd.images()
     faults.load_image(archive, [region])
     assert tools in faults.node(region).containerd.images()
+
+
+#: Asks the API server as pods do, over one connection that stays open; says each answer's status.
+ASK = """
+import http.client, ssl, sys
+place = "/var/run/secrets/kubernetes.io/serviceaccount/"
+context = ssl.create_default_context(cafile=place + "ca.crt")
+headers = {"Authorization": "Bearer " + open(place + "token").read()}
+server = http.client.HTTPSConnection("kubernetes.default.svc", context=context, timeout=10)
+for _ in sys.stdin:
+    try:
+        server.request("GET", "/api/v1/namespaces/default/services", headers=headers)
+        answer = server.getresponse()
+        answer.read()
+        print(answer.status, flush=True)
+    except (OSError, http.client.HTTPException):
+        server.close()
+        print("reset", flush=True)
+"""
+
+
+class Asker:
+    """A pod that asks the API server whenever it is told."""
+
+    def __init__(self, pods, name, image):
+        container = {
+            "name": "c",
+            "image": image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["sleep", "3600"],
+        }
+        spec = {"containers": [container], "serviceAccountName": "asker", "terminationGracePeriodSeconds": 0}
+        pods.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+        pods.wait(name)
+        self.address = pods.address(name)
+        kubectl = pods.kubectl
+        argv = [kubectl.program, f"--kubeconfig={kubectl.kubeconfig}", f"--namespace={pods.namespace}"]
+        argv += ["exec", "-i", name, "--", "python3", "-c", ASK]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def askers(pods, images):
+    account = f"{pods.namespace}:asker"
+    pods("create", "serviceaccount", "asker")
+    binding = f"view-{pods.namespace}"
+    pods.kubectl("create", "clusterrolebinding", binding, "--clusterrole=view", f"--serviceaccount={account}")
+    made = [Asker(pods, name, images["operator"]) for name in ("asker", "other")]
+    yield made
+    for asker in made:
+        asker.end()
+    pods.kubectl("delete", "clusterrolebinding", binding)
+
+
+def test_the_api_server_fails_for_the_pods_that_are_named(faults, askers):
+    one, other = askers
+    assert (one.ask(), other.ask()) == ("200", "200")
+    with faults.faulty_api([one.address]) as api:
+        assert one.ask() == "reset", "the connection of before does not go on past the proxy"
+        assert one.ask() == "200"
+        api.set(ApiFault(kind="answer", status=429))
+        wait_for(lambda: one.ask() == "429", "the fault", 20)
+        assert other.ask() == "200"
+        assert {seen.status for seen in api.seen()} == {200, 429}
+    assert one.ask() == "reset"
+    assert (one.ask(), other.ask()) == ("200", "200")
 
 
 def test_simulated_nodes_run_hundreds_of_pods(faults, pods):

@@ -13,6 +13,7 @@ else happens: a StatefulSet gets no pods, a namespace is never done with its del
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import signal
 import subprocess
@@ -22,11 +23,12 @@ from types import TracebackType
 from typing import Self
 
 from cluster import flags, golang, simulated
+from cluster.api_faults import PACKAGE, FaultyApi
 from cluster.certificates import ADMINS, Authority
 from cluster.commands import wait_for
 from cluster.errors import ProgramEnded
 from cluster.kubectl import Kubectl, ready
-from cluster.ports import ReservedPorts
+from cluster.ports import ReservedPorts, listens
 
 #: Three seconds on a quiet machine; minutes on one where everybody compiles.
 START_TIMEOUT = 180.0
@@ -38,7 +40,7 @@ LOOPBACK = "127.0.0.1"
 SERVICES = "10.101.0.0/16"
 
 ETCD, APISERVER, CONTROLLERS, SCHEDULER = "etcd", "apiserver", "controller-manager", "scheduler"
-KWOK = "kwok"
+KWOK, PROXY = "kwok", "fault-proxy"
 
 
 @contextlib.contextmanager
@@ -77,7 +79,7 @@ class ApiServer:
         self._directory = directory.absolute()
         self._controllers = controllers
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._ports = ReservedPorts(5)
+        self._ports = ReservedPorts(6)
         self.authority = Authority(self._directory / "pki")
         self.control = self._control()
         self._admin = self.authority.issue("admin", "admin", group=ADMINS)
@@ -137,6 +139,32 @@ class ApiServer:
             self._start(KWOK, simulated.kwok(Path("kwok"), self.kubeconfig, LOOPBACK))
         self.kubectl.apply(*simulated.nodes(count, regions))
 
+    @contextlib.contextmanager
+    def faulty(self) -> Iterator[tuple[Path, FaultyApi]]:
+        """Run a proxy in front of it while the block runs.
+
+        Yields:
+            the kubeconfig of an administrator whose requests take that way, and what makes the faults.
+        """
+        port = self._ports.numbers[5]
+        api = FaultyApi(
+            self._directory / "proxy",
+            host=LOOPBACK,
+            port=port,
+            upstream=self.control.url,
+            authority=self.authority.certificate,
+            serving=self.control.serving,
+        )
+        url = f"https://{LOOPBACK}:{port}"
+        self._launch(PROXY, api.argv)
+        try:
+            wait_for(lambda: listens(LOOPBACK, port), "the proxy listens", START_TIMEOUT)
+            yield self._write("proxy.kubeconfig", self.authority.token_kubeconfig(url, self._token)), api
+        finally:
+            proxy = self._processes.pop(PROXY)
+            proxy.kill()
+            proxy.wait()
+
     def check(self) -> None:
         """See that all programs still run.
 
@@ -172,7 +200,7 @@ class ApiServer:
         ]
 
     def _start_controllers(self) -> None:
-        controllers_port, scheduler_port = self._ports.numbers[3:]
+        controllers_port, scheduler_port = self._ports.numbers[3:5]
         kubeconfigs = {
             name: self._write(
                 f"{name}.kubeconfig",
@@ -188,9 +216,13 @@ class ApiServer:
 
     def _start(self, name: str, argv: Sequence[str]) -> None:
         program, *arguments = argv
+        self._launch(name, [str(self._binaries / program), *arguments])
+
+    def _launch(self, name: str, argv: Sequence[str]) -> None:
         with (self._directory / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [*_WITH_PARENT, str(self._binaries / program), *arguments],
+                [*_WITH_PARENT, *argv],
+                env={**os.environ, "PYTHONPATH": str(PACKAGE)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 from cluster import containerd, golang, images, network, prerequisites, project_images, simulated, versions
+from cluster.api_faults import FaultyApi
+from cluster.api_redirect import redirected
 from cluster.commands import step, wait_for
 from cluster.control_plane import ControlPlane
 from cluster.errors import NoCluster
@@ -112,6 +115,10 @@ class Harness:
     def wait_ready(self) -> None:
         """Wait until all nodes are ready."""
         wait_for(lambda: all(map(self.node_ready, self.regions)), "all nodes are ready", READY_TIMEOUT)
+
+    def faulty_api(self, pods: Sequence[str] = ()) -> contextlib.AbstractContextManager[FaultyApi]:
+        """Lead requests of pods, by their addresses or of all, through a proxy that makes faults, in a ``with``."""
+        return redirected(self.settings, self.control, pods)
 
     def simulate_nodes(self, count: int) -> None:
         """Add so many simulated nodes, spread over the regions; see `simulated`."""

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from cluster import cgroups, containerd, golang, network
+from cluster.api_faults import PACKAGE
 from cluster.control_plane import PROXY, ControlPlane
 from cluster.machine import Machine
 from cluster.settings import Settings
@@ -105,8 +106,7 @@ class Node:
         pair = self._control.authority.issue(POLICY_USER, POLICY_USER)
         argv = [sys.executable, "-m", "cluster.policy_agent", self._control.url]
         argv += [str(self._control.authority.certificate), str(pair.certificate), str(pair.key)]
-        package = Path(__file__).parents[1]
-        self.machine.spawn(POLICIES, argv, {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"})
+        self.machine.spawn(POLICIES, argv, {"PYTHONPATH": str(PACKAGE)})
 
     def _pod_network(self) -> dict[str, Any]:
         """Route every pod on its own: no bridge, so that all its packets pass the node's forward hook."""
