@@ -14,7 +14,7 @@ from peersdb_operator.errors import NotFound
 from peersdb_operator.kube.cache import Cache
 from peersdb_operator.kube.client import Kube
 from peersdb_operator.kube.events import Events
-from peersdb_operator.kube.kinds import CLUSTER, NODE, OWNED, POD, Kind
+from peersdb_operator.kube.kinds import CLUSTER, NODE, OWNED, POD, STATEFUL_SET, Kind
 from peersdb_operator.kube.metrics import Metrics
 from peersdb_operator.kube.poller import Poller
 from peersdb_operator.kube.reconcile import Environment, Reconciler, Tools
@@ -62,7 +62,7 @@ async def connect(kubeconfig, on_write=lambda _kind, _verb: None):
     return Kube(ApiClient(configuration), on_write)
 
 
-async def until(holds, what, seconds=20.0):
+async def until(holds, what, seconds=60.0):
     """Wait until something holds, be it async or not; give what it gave."""
     deadline = time.monotonic() + seconds
     while True:
@@ -94,7 +94,7 @@ class Api:
         """Run ``scenario()``, which is async."""
 
         async def connected():
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(180):
                 self.kube = await connect(self.server.kubeconfig)
                 try:
                     await self.make_namespace(self.namespace)
@@ -174,6 +174,20 @@ class Api:
             yield hand
         finally:
             await hand.kube.close()
+
+    async def settled_controllers(self, *, ready=False):
+        """Wait until the StatefulSets' controller has seen every change and made its pods, and they are ready."""
+
+        async def done():
+            sets = await self.all(STATEFUL_SET)
+            field = "readyReplicas" if ready else "replicas"
+            return all(
+                it["status"].get(field, 0) == it["spec"]["replicas"]
+                and it["status"].get("observedGeneration") == it["metadata"]["generation"]
+                for it in sets
+            )
+
+        await until(done, "the controllers are done")
 
     async def play_kubelet(self):
         """Make every pod ready, as its kubelet would; the controller manager has made it."""
@@ -278,6 +292,11 @@ class Hand:
                 return
         raise AssertionError(f"it never comes to rest: {wrote}")
 
+    async def settle_in_trouble(self, name="demo"):
+        """Reconcile a few times: what is refused is tried each time."""
+        for _ in range(4):
+            await self.reconcile(name)
+
 
 def plain(obj):
     """An object without what differs between two that are the same."""
@@ -289,7 +308,8 @@ def plain(obj):
     spec = {key: value for key, value in obj.get("spec", {}).items() if not key.startswith("clusterIP")}
     if obj.get("spec", {}).get("clusterIP") == "None":
         spec["clusterIP"] = "None"
-    content = {key: value for key, value in obj.items() if key not in ("metadata", "spec", "status")}
+    aside = ("apiVersion", "kind", "metadata", "spec", "status")  # a list's items do not say what they are
+    content = {key: value for key, value in obj.items() if key not in aside}
     return {**content, "metadata": metadata, **({"spec": spec} if spec else {})}
 
 

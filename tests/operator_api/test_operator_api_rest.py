@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from api_support import FORCE, GENERATED, manifest, until
 
-from peersdb_operator.kube.kinds import CLUSTER, POD, STATEFUL_SET
+from peersdb_operator.kube.kinds import POD
 from peersdb_operator.kube.operator import Operator, Scope
 
 CLUSTERS = {
@@ -43,10 +43,9 @@ def test_a_cluster_at_rest_is_not_written(api, which):
             await operator.settle()
             await api.knows_store()
             await operator.settle()
-            pods = sum(group["replicas"] for group in (await api.get(CLUSTER, "demo"))["status"]["regions"])
-            await until(lambda: _count(api, POD, pods), "the pods are there")
+            await api.settled_controllers()
             await api.play_kubelet()
-            await until(lambda: _settled(api), "the controllers are done")
+            await api.settled_controllers(ready=True)
             await operator.settle()
             before = await api.versions()
             assert [await operator.reconcile() for _ in range(3)] == [[], [], []]
@@ -59,14 +58,6 @@ def test_a_cluster_at_rest_is_not_written(api, which):
 
 async def _count(api, kind, least):
     return len(await api.names(kind)) >= least
-
-
-async def _settled(api):
-    return all(
-        it["status"].get("readyReplicas", 0) == it["spec"]["replicas"]
-        and it["status"].get("observedGeneration") == it["metadata"]["generation"]
-        for it in await api.all(STATEFUL_SET)
-    )
 
 
 def test_the_same_with_watches_and_workers(api):
