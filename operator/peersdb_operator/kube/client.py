@@ -109,7 +109,7 @@ class Kube:
                     raise _error(obj.get("code", 500), obj, f"watch of {kind.plural}")
                 yield event, obj
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise Unavailable(f"the watch of {kind.plural} broke off: {error!r}") from error
+            raise Unavailable(f"the watch of {kind.plural} broke off: {_said(error)}") from error
         finally:
             response.response.close()
 
@@ -215,7 +215,7 @@ class Kube:
         try:
             document = json.loads(await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise Unavailable(f"{method} {path}: the answer broke off: {error!r}") from error
+            raise Unavailable(f"{method} {path}: the answer broke off: {_said(error)}") from error
         if not isinstance(document, dict):
             raise Unavailable(f"{method} {path}: the answer is no object")
         return document
@@ -246,7 +246,7 @@ class Kube:
         except ApiException as error:  # the library raises for some statuses itself
             raise _error(error.status or 0, _document(error.body), f"{method} {path}") from error
         except (TimeoutError, aiohttp.ClientError, OSError, ssl.SSLError) as error:
-            raise Unavailable(f"{method} {path}: no answer: {error!r}") from error
+            raise Unavailable(f"{method} {path}: no answer: {_said(error)}") from error
         if response.status >= 300:
             try:
                 raw = await response.read()
@@ -306,6 +306,10 @@ def _event(line: bytes) -> tuple[str, Object]:
     except (KeyError, TypeError) as error:
         raise ValueError("no event: is this the API server?") from error
     return str(kind), dict(obj)
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _document(raw: bytes | str | None) -> Object:

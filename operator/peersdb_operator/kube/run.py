@@ -11,12 +11,13 @@ import logging
 import os
 import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import kopf
 from prometheus_client import start_http_server
 
 from peersdb_operator.definition import GROUP, VERSION
-from peersdb_operator.errors import KubeError
+from peersdb_operator.errors import KubeError, UsageError
 from peersdb_operator.kube.client import connect, in_pod
 from peersdb_operator.kube.kinds import CLUSTER
 from peersdb_operator.kube.lease import Lease
@@ -43,6 +44,10 @@ def run(
         metrics: host and port of the metrics, or None.
         elect: whether to stand for election; without it, this must be the only operator.
         verbose: whether to log what it does in detail.
+
+    Raises:
+        KubeError: there is no API server to work with, or it does not allow what is needed.
+        UsageError: a port cannot be listened on.
     """
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
@@ -53,6 +58,16 @@ def run(
     own = os.environ.get("POD_NAMESPACE", OPERATOR_NAMESPACE)
     instance = os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
     operator = Operator(Scope(namespaces, own, instance))
+    place = urlsplit(health)
+    if place.scheme != "http" or not place.hostname or not place.port:
+        raise UsageError(
+            f"--health {health} is not http://HOST:PORT/PATH, such as http://0.0.0.0:8080/healthz"
+        )
+    # kopf would tell of these errors in a hundred lines, or go on.
+    _check_free("--health", place.hostname, place.port)
+    if metrics is not None:
+        _check_free("--metrics", *metrics)
+    asyncio.run(_check(operator))
     if metrics is not None:
         start_http_server(metrics[1], metrics[0], operator.metrics.registry)
     registry = kopf.OperatorRegistry()
@@ -72,6 +87,22 @@ def run(
         raise process.error
 
 
+async def _check(operator: Operator) -> None:
+    kube = await connect()
+    try:
+        await operator.check(kube)
+    finally:
+        await kube.close()
+
+
+def _check_free(option: str, host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise UsageError(f"{option}: cannot listen on port {port} of {host}: {error.strerror}") from error
+
+
 class _Process:
     """The own tasks beside kopf's.
 
@@ -88,11 +119,6 @@ class _Process:
 
     async def start(self) -> None:
         kube = await connect(self.operator.wrote)
-        try:
-            await self.operator.check(kube)
-        except KubeError:
-            await kube.close()
-            raise
         self._task = asyncio.create_task(self._work(kube), name="operator")
 
     async def _work(self, kube: Any) -> None:
