@@ -107,9 +107,9 @@ def test_a_large_file_shows_how_far_it_is_on_its_way_in_and_out(tmp_path: Path, 
     screen = Screen(tmp_path, "-bootstrap", f"127.0.0.1:{root.http_port}", columns=300)
     try:
         screen.do("connect " + root.multiaddr, "Peer id processed")
-        screen.wait_for("peersdb>")
         # A peer is connected before it holds the log: until then it has nothing to post to.
-        screen.wait_for("holds the cluster's log")
+        eventually(lambda: screen.facts().get("ready") == "yes", "it holds the cluster's log")
+        screen.wait_for("peersdb>")
         screen.type(f"post '{big}'\r")
         shown = screen.wait_for("File uploaded: ")
         assert re.search(r"big data\.bin ━*.*/96\.0 MiB", shown), shown

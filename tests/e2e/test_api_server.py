@@ -34,7 +34,7 @@ def kubectl(server):
 
 
 def test_our_resource_is_served_once_its_definition_is_applied(kubectl):
-    kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    kubectl("apply", "--server-side", "-k", str(ROOT / "crds"))
     wait_for(lambda: kubectl("api-resources", "--api-group=peersdb.io", "-o", "name"), "it is served", 30)
     kubectl("apply", "--server-side", "-f", str(SAMPLE))
     kept = kubectl.json("get", "peersdbclusters.peersdb.io", "quickstart")
