@@ -72,7 +72,9 @@ def test_the_operator_has_these_rights_and_no_others():
 
 def test_every_kind_that_the_operator_builds_may_be_written():
     sample = cluster.read(DEPLOY / "samples" / "full.yaml")
-    kinds = {(built["apiVersion"], built["kind"]) for built in builders.build(sample, builders.Facts("/orbitdb/x"))}
+    kinds = {
+        (built["apiVersion"], built["kind"]) for built in builders.build(sample, builders.Facts("/orbitdb/x"))
+    }
     assert len(kinds) >= 5
     for version, kind in kinds:
         group = version.rpartition("/")[0]

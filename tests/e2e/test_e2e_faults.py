@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cluster import images, simulated
+from cluster import cli, images, simulated
 from cluster.api_faults import ApiFault
 from cluster.commands import wait_for
 from cluster.errors import CommandFailed
@@ -284,6 +284,16 @@ def test_nothing_leads_out_of_the_cluster(faults):
         assert [way["gateway"].startswith(inside) for way in ways] == [True]
     rules = faults.control.machine.in_network("nft", "list", "table", "inet", "guard")
     assert rules.count("counter") == 5
+
+
+def test_faults_are_made_by_hand_too(faults, pods, monkeypatch):
+    monkeypatch.setenv("PEERSDB_E2E_STATE", str(faults.settings.state))
+    a, b = faults.regions[:2]
+    assert cli.main(["fault", "cut", a, b]) == 0
+    assert not reaches(pods, a, b)
+    assert cli.main(["fault", "cut", a, "mars"]) == 1
+    assert cli.main(["fault", "heal"]) == 0
+    assert reaches(pods, a, b)
 
 
 def test_a_lost_packet_takes_no_longer_than_tests_wait(faults, pods):

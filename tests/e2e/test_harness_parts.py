@@ -1,6 +1,7 @@
 """The harness's pure parts, and what it refuses: without root, without a cluster."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cli, network, prerequisites, simulated
+from cluster import cli, golang, network, prerequisites, simulated
 from cluster.commands import run, wait_for
 from cluster.errors import CommandFailed, NoCluster, NotReady, ProgramEnded, Refused
-from cluster.golang import kubernetes_requirements
 from cluster.ports import ReservedPorts
 from cluster.processes import Process, detached
 from cluster.settings import Addresses, Settings
@@ -116,6 +116,16 @@ class TestConsent:
         assert cli.main(["down"]) == 0
         assert "there was no cluster" in capsys.readouterr().err
 
+    def test_why_not_is_said_in_one_line(self, monkeypatch, capsys):
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        assert cli.main(["possible"]) == 1
+        assert capsys.readouterr().err == "no cluster can be made on this machine: it needs root\n"
+
+    def test_without_go_it_says_where_to_get_it(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(Refused, match=r"go\.dev"):
+            golang.check()
+
 
 def test_addresses_that_somebody_has_are_refused(settings):
     """Loopback is a route that every machine has."""
@@ -151,7 +161,7 @@ replace (
 )
 """
     assert (
-        kubernetes_requirements(own, "v1.34.4")
+        golang.kubernetes_requirements(own, "v1.34.4")
         == """\
 module k8sbuild
 
@@ -255,3 +265,29 @@ def test_simulated_nodes_are_spread_over_the_regions():
     label = "topology.kubernetes.io/region"
     assert [node["metadata"]["labels"][label] for node in nodes] == list("abcabca")
     assert len({node["metadata"]["name"] for node in nodes}) == 7
+
+
+class TestDocumentation:
+    """What docs/testing-on-a-cluster.md shows exists."""
+
+    text = (HERE.parents[1] / "docs" / "testing-on-a-cluster.md").read_text()
+
+    def test_every_target_is_in_the_makefile(self):
+        makefile = (HERE.parents[1] / "Makefile").read_text()
+        shown = set(re.findall(r"(?:^|[`(])make (?:-s )?([a-z][a-z0-9-]+)", self.text, re.MULTILINE))
+        assert {"cluster-up", "cluster-down", "cluster-build", "e2e"} <= shown
+        assert all(f"\n{target}: " in makefile for target in shown), shown
+
+    def test_every_command_is_one_of_the_harness(self, capsys):
+        shown = set(re.findall(r"-m cluster ((?:fault )?[a-z-]+)", self.text))
+        assert {"api", "fault cut", "fault heal", "possible"} <= shown
+        for command in shown:
+            with pytest.raises(SystemExit) as ended:
+                cli.main([*command.split(), "--help"])
+            assert ended.value.code == 0, command
+
+    def test_every_variable_is_read_and_told(self):
+        shown = set(re.findall(r"PEERSDB_E2E[A-Z_]*", self.text))
+        sources = "".join(path.read_text() for path in [*HERE.glob("cluster/*.py"), HERE / "conftest.py"])
+        read = set(re.findall(r"PEERSDB_E2E[A-Z_]*", sources)) - {"PEERSDB_E2E_MACHINE", "PEERSDB_E2E_"}
+        assert shown == read | {"PEERSDB_E2E_NODE_IMAGE", "PEERSDB_E2E_OPERATOR_IMAGE"}

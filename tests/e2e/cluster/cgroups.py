@@ -14,6 +14,11 @@ CONTROLLERS = "+cpu +cpuset +memory +pids +io"
 REMOVE_TIMEOUT = 20.0
 
 
+def available() -> bool:
+    """Whether this machine has cgroups that can be written."""
+    return bool(_mounts("cgroup") or _mounts("cgroup2"))
+
+
 def create(name: str) -> None:
     """Make a cgroup below the root of every hierarchy.
 

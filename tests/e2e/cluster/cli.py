@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster import golang, prerequisites, teardown
+from cluster import faults, golang, prerequisites, teardown
 from cluster.api_server import ApiServer
 from cluster.commands import say
 from cluster.errors import HarnessError
@@ -52,9 +52,18 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="stop it and remove all that it made on this machine (root)")
     down.set_defaults(run=_down)
 
+    possible = commands.add_parser("possible", help="say whether a cluster can be made on this machine")
+    possible.set_defaults(run=_possible)
+    faults.add_commands(commands.add_parser("fault", help="break something of the cluster that runs (root)"))
     may_test = commands.add_parser("may-test", help="say whether, and on which cluster, tests would run")
     may_test.set_defaults(run=_may_test)
     return parser
+
+
+def _possible(_options: argparse.Namespace) -> int:
+    obstacle = prerequisites.obstacle()
+    say(f"no cluster can be made on this machine: {obstacle}" if obstacle else "a cluster can be made here")
+    return 1 if obstacle else 0
 
 
 def _may_test(_options: argparse.Namespace) -> int:

@@ -71,7 +71,7 @@ def build(names: tuple[str, ...] = ALL_PROGRAMS) -> Path:
     missing = [name for name in names if not (binaries / file_name(name)).exists()]
     if not missing:
         return binaries
-    _check_go()
+    check()
     binaries.mkdir(parents=True, exist_ok=True)
     work = directory / "work"
     for name in missing:
@@ -92,7 +92,12 @@ def module_directory(module: str) -> Path:
     return Path(json.loads(told)["Dir"])
 
 
-def _check_go() -> None:
+def check() -> None:
+    """See that there is a Go that is new enough.
+
+    Raises:
+        Refused: there is none.
+    """
     if shutil.which("go") is None:
         raise Refused(
             f"Go is not installed: the cluster's programs need version {GO_NEEDED[0]}.{GO_NEEDED[1]} or later "

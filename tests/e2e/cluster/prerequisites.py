@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
+
+from cluster import cgroups, golang, versions
 from cluster.commands import run, say, step
-from cluster.errors import CommandFailed, Refused
+from cluster.errors import CommandFailed, NotBuilt, Refused
 from cluster.settings import CONSENT, Settings
 
 #: Programs, and the Debian package that has each. None of them has to be running.
@@ -34,8 +37,41 @@ FILES = {
 #: Where distributions keep the plugins that give pods their network.
 CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 CNI_PACKAGE = "containernetworking-plugins"
+#: What three nodes with some members on them take, in bytes.
+MEMORY = 3 << 30
 #: Debian's archive may be slow.
 INSTALL_TIMEOUT = 1200.0
+
+
+def obstacle() -> str:
+    """Say why no cluster can be made on this machine; nothing if one can."""
+    return next(_obstacles(), "")
+
+
+def _obstacles() -> Iterator[str]:
+    """Give what stands in the way, the plainest first: what comes later presumes that the rest is well."""
+    if not sys.platform.startswith("linux"):
+        yield "it is made of Linux namespaces"
+    if os.geteuid() != 0:
+        yield "it needs root"
+    try:
+        run(["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "true"])
+    except CommandFailed as error:
+        yield f"namespaces cannot be made here: {error.output}"
+    if not cgroups.available():
+        yield "no cgroups are mounted that can be written"
+    if missing_packages() and shutil.which("apt-get") is None:
+        yield f"Debian's {' '.join(missing_packages())} are not installed"
+    available = psutil.virtual_memory().available
+    if available < MEMORY:
+        yield f"it takes {MEMORY >> 30} GiB of memory, and {available >> 20} MiB are available"
+    try:
+        golang.programs(golang.ALL_PROGRAMS)
+    except NotBuilt:
+        try:
+            golang.check()
+        except Refused as error:
+            yield str(error)
 
 
 def check(environment: Mapping[str, str] = os.environ) -> None:
@@ -61,7 +97,7 @@ def changes() -> str:
     )
     return (
         f"A test cluster {installed};\n"
-        "keeps programs, images and its own state below ~/.cache/peersdb/e2e (about 1.5 GB; Go's caches take 5 GB);\n"
+        f"keeps programs, images and its own state in {versions.cache_root()} (about 4 GB; Go's caches take 10 GB);\n"
         "while it runs: one interface with one address and one route of 10.100.0.0/14, one cgroup for each node,\n"
         "processes in namespaces of their own (about 1.5 GB of memory). `make cluster-down` takes all of that back.\n"
         "kind needs none of this: see docs/testing-on-a-cluster.md."
