@@ -247,6 +247,17 @@ def test_the_first_root_is_alone_until_the_stores_address_is_known(cluster):
     ]
 
 
+@few
+@given(clusters())
+def test_no_pod_is_restarted_when_the_stores_address_becomes_known(cluster):
+    def templates(plan):
+        sets = [obj for obj in plan.apply if obj["kind"] == STATEFUL_SET.kind]
+        return {obj["metadata"]["name"]: obj["spec"]["template"] for obj in sets}
+
+    first = planned(cluster, EMPTY, UNKNOWN)
+    assert templates(planned(cluster, carried_out(first, EMPTY), KNOWN)) == templates(first)
+
+
 def test_roots_that_ran_before_do_not_wait_when_the_address_is_not_known_for_a_moment():
     cluster = parsed({"eu": 1}, roots=3)
     plan = planned(cluster, settled(cluster, EMPTY), UNKNOWN)

@@ -48,7 +48,7 @@ class Plan:
         delete: (kind, object) that should not be.
         taken: objects that another owner has, and which are left alone.
         blocked: what is not taken away because members would be lost, in words.
-        held: groups whose later members wait, and for what.
+        held: the root's group, if its later members wait, and for what.
         replicas: how many members each group has for now, by its name; while it is paused, as many as before.
     """
 
@@ -169,7 +169,11 @@ def is_stuck(pod: Object) -> bool:
 
 
 def _sized(cluster: Cluster, observed: Observed, facts: builders.Facts, draft: _Draft) -> Cluster:
-    """Give the cluster with the replicas that each group may have now."""
+    """Give the cluster with the replicas that each group is to have: no fewer than it has, unless by force.
+
+    Those that are held back are among them, for pods are told the names of all roots from the start: their template
+    would change, and they would be restarted, when the others may come.
+    """
     groups = []
     for group in cluster.groups:
         applied = applied_replicas(observed.stateful_set(cluster, group))
@@ -177,17 +181,19 @@ def _sized(cluster: Cluster, observed: Observed, facts: builders.Facts, draft: _
         if replicas < applied and not cluster.force_scale_down and not group.paused:
             draft.blocked.append(f"{group.name} from {applied} to {replicas}")
             replicas = applied
+        groups.append(replace(group, replicas=replicas))
         if group.is_root and not facts.store_address and applied <= 1 and replicas > 1:
             # Several roots that start together on empty volumes would each make a log.
             draft.held[group.name] = f"waits for {names.member(group, 0)} to make the contributions store"
             replicas = 1
         draft.replicas[group.name] = applied if group.paused or cluster.paused else replicas
-        groups.append(replace(group, replicas=replicas))
     return replace(cluster, root=groups[0], regions=tuple(groups[1:]))
 
 
 def _want(obj: Object, cluster: Cluster, uid: str, observed: Observed, draft: _Draft) -> None:
     if obj["kind"] == STATEFUL_SET.kind:
+        if name_of(obj) == names.group_object(cluster, cluster.root) and draft.held:
+            obj = {**obj, "spec": {**obj["spec"], "replicas": 1}}
         annotations = {names.REPLICAS_ANNOTATION: str(obj["spec"]["replicas"])}
         obj = {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
     key = (obj["kind"], name_of(obj))
