@@ -13,6 +13,7 @@ import aiohttp
 
 from benchmarks.cluster import BenchNode
 from benchmarks.files import files
+from benchmarks.operator import operator, operator_many
 from benchmarks.posts import CLIENTS, budget, post, post_files
 from benchmarks.result import Result
 
@@ -89,6 +90,8 @@ MEASURES: dict[str, Measure] = {
     "budget": budget,
     "replicate": replicate,
     "files": files,
+    "operator": operator,
+    "operator-many": operator_many,
 }
 
 
