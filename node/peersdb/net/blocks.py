@@ -31,6 +31,9 @@ HASH_INLINE = 32 * 1024
 #: ... so many at once: a turn of the event loop for each block would cost as much as its hash.
 CHECK_BYTES = 4 * 1024 * 1024
 
+#: What a peer may send while what came before is checked and kept, bytes: with less it would wait for each batch.
+WINDOW = 8 * 1024 * 1024
+
 #: Blocks read while another is sent: one, so that disk and network overlap.
 READ_AHEAD = 1
 
@@ -48,28 +51,27 @@ class BlockServer:
         host.handle(BLOCKS_PROTOCOL, self._serve)
 
     async def _serve(self, stream: Stream) -> None:
-        while True:
-            try:
-                want = wire.decode(await stream.read_frame())
-            except PeerUnreachable:
-                return
-            if not isinstance(want, Want):
-                raise InvalidMessage(f"{type(want).__name__} came where a Want belongs")
-            async with raising_the_first() as nursery:
-                send, receive = trio.open_memory_channel[tuple[bytes, bytes | None]](READ_AHEAD)
-                nursery.start_soon(self._read_ahead, want.cids, send)
-                async with receive:
-                    async for raw, data in receive:
-                        header = BlockHeader(want.id, raw, -1 if data is None else len(data))
-                        await stream.write(wire.frame(wire.encode(header)), data or b"")
+        async with raising_the_first() as nursery:
+            send, receive = trio.open_memory_channel[tuple[bytes, bytes]](READ_AHEAD)
+            nursery.start_soon(self._read_ahead, stream, send)
+            async with receive:
+                async for header, data in receive:
+                    await stream.write(header, data)
 
-    async def _read_ahead(
-        self, cids: Sequence[bytes], send: trio.MemorySendChannel[tuple[bytes, bytes | None]]
-    ) -> None:
-        """Reads and checks the next block while the one before is sent."""
+    async def _read_ahead(self, stream: Stream, send: trio.MemorySendChannel[tuple[bytes, bytes]]) -> None:
+        """Reads and checks the next block while the one before is sent, request by request."""
         async with send:
-            for raw in cids:
-                await send.send((raw, await self._load(CID.from_bytes(raw))))
+            while True:
+                try:
+                    want = wire.decode(await stream.read_frame())
+                except PeerUnreachable:
+                    return
+                if not isinstance(want, Want):
+                    raise InvalidMessage(f"{type(want).__name__} came where a Want belongs")
+                for raw in want.cids:
+                    data = await self._load(CID.from_bytes(raw))
+                    header = BlockHeader(want.id, raw, -1 if data is None else len(data))
+                    await send.send((wire.frame(wire.encode(header)), data or b""))
 
     async def _load(self, cid: CID) -> bytes | None:
         try:
@@ -93,6 +95,7 @@ class BlockClient:
         """Sends one request; `answers` with its result gives the blocks."""
         if self._stream is None:
             self._stream = await self._host.open(self.peer, BLOCKS_PROTOCOL)
+            await self._stream.expect(WINDOW)
         number, raw = next(self._ids), [bytes(cid) for cid in cids]
         await self._stream.write_frame(wire.encode(Want(number, tuple(raw))))
         return number, raw

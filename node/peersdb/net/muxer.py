@@ -43,6 +43,7 @@ class CreditStream(YamuxStream):  # type: ignore[misc]
     _credit: trio.Event | None
     _buffer: Chunks
     _least: int
+    target_recv_window: int
 
     @property
     def send_window(self) -> int:
@@ -72,6 +73,15 @@ class CreditStream(YamuxStream):  # type: ignore[misc]
             size -= count
             await self._give_credit()
         return taken[0] if len(taken) == 1 and type(taken[0]) is bytes else b"".join(taken)
+
+    async def expect(self, size: int) -> None:
+        """Gives credit for so many bytes from now on, whether they are read in time or not.
+
+        Else it begins with 256 KiB and grows with a reader that never pauses.
+        """
+        if size > self.target_recv_window:
+            self.target_recv_window = size
+            await self.send_window_update(self._grow_to_delta(len(self._buffer)))
 
     async def read(self, n: int | None = -1) -> bytes:
         """What has come, at least one byte and at most ``n``, or all with -1 or None."""

@@ -38,6 +38,11 @@ class Stream:
         with self._mapped("reading"):
             return await self._muxed.receive(size)
 
+    async def expect(self, size: int) -> None:
+        """Lets the other side send so many bytes before they are read; they are kept in memory."""
+        with self._mapped("reading"):
+            await self._muxed.expect(size)
+
     async def read_frame(self) -> bytes:
         """The body of the next frame.
 

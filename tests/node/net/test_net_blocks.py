@@ -68,6 +68,22 @@ async def test_several_requests_may_be_on_the_way():
         assert answers == [(made.cid, made.data) for made in blocks]
 
 
+async def test_a_peer_goes_on_sending_while_what_came_is_looked_at():
+    """Two requests of 4 MiB: the second is here when the first has been dealt with."""
+    async with pair() as (a, b):
+        blocks = [make(1 << 20) for _ in range(8)]
+        held = serve(b, blocks)
+        client = BlockClient(a, b.peer_id)
+        with trio.fail_after(PATIENCE):
+            first = await client.request([made.cid for made in blocks[:4]])
+            second = await client.request([made.cid for made in blocks[4:]])
+            assert len(await collect(client, first)) == 4
+            await eventually(lambda: len(client._stream._muxed._buffer) > 4 << 20)
+            held.clear()
+            await b.disconnect(a.peer_id)
+            assert await collect(client, second) == [(made.cid, made.data) for made in blocks[4:]]
+
+
 @pytest.mark.parametrize("size", [10, 100_000])
 async def test_bytes_that_are_not_the_block_s_are_refused(size):
     async with pair() as (a, b):

@@ -71,6 +71,23 @@ async def test_a_writer_stops_where_nobody_reads_and_goes_on_with_the_reader():
                 assert await reader.read_exactly(len(data)) == data
 
 
+async def test_what_a_reader_expects_may_be_sent_before_it_reads_and_nothing_more():
+    size = 3 * 1024 * 1024
+    async with pair() as (a, b):
+        stream, _, reader = await opened(a, b)
+        data = os.urandom(2 * size)
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.write, data)
+                await reader.expect(1)  # less than there is: nothing is taken back
+                await reader.expect(size)
+                waiting = reader._muxed._buffer
+                await eventually(lambda: len(waiting) > size - 1000)
+                await assert_usable(a, b.peer_id)
+                assert len(waiting) <= size
+                assert await reader.read_exactly(len(data)) == data
+
+
 async def test_frames_of_all_sizes_are_one_stream_of_bytes():
     async with pair() as (a, b):
         _, muxed, reader = await opened(a, b)
