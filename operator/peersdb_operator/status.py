@@ -63,7 +63,6 @@ def status(
     """
     ready = [observation for observation in observations if observation.ready]
     conditions = {**_conditions(cluster, observations), **more}
-    before = {condition["type"]: condition for condition in previous.get("conditions", [])}
     regions = [_region(group.name, observations) for group in cluster.regions]
     result: dict[str, Any] = {
         "observedGeneration": generation,
@@ -74,20 +73,29 @@ def status(
         "regionSummary": ", ".join(f"{r['name']} {r['readyReplicas']}/{r['replicas']}" for r in regions),
         "regions": regions,
         "conditions": [
-            {
-                "type": kind,
-                "status": state,
-                "observedGeneration": generation,
-                "lastTransitionTime": _transition(before.get(kind), state, now),
-                "reason": reason,
-                "message": message,
-            }
-            for kind, (state, reason, message) in conditions.items()
+            made(kind, found, generation=generation, previous=previous, now=now)
+            for kind, found in conditions.items()
         ],
     }
     if store_address:
         result["storeAddress"] = store_address
     return result
+
+
+def made(
+    kind: str, found: Condition, *, generation: int, previous: dict[str, Any], now: float
+) -> dict[str, Any]:
+    """Make one condition of a status; it changed when its status did, see `status` for the arguments."""
+    state, reason, message = found
+    before = next((old for old in previous.get("conditions", []) if old["type"] == kind), None)
+    return {
+        "type": kind,
+        "status": state,
+        "observedGeneration": generation,
+        "lastTransitionTime": _transition(before, state, now),
+        "reason": reason,
+        "message": message,
+    }
 
 
 def condition(status_: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -163,20 +163,13 @@ class Kube:
         Raises:
             Conflict: it has another one by now.
         """
-        self._on_write(kind.kind, "patch")
         metadata = obj["metadata"]
         patch: list[Object] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
         ]
         patch += [{"op": "add", "path": path, "value": value} for path, value in parts.items()]
         try:
-            return await self._json(
-                "PATCH",
-                kind.path(metadata.get("namespace"), name_of(obj)),
-                {"fieldManager": FIELD_MANAGER},
-                body=patch,
-                content=JSON_PATCH,
-            )
+            return await self._patch(kind, metadata.get("namespace"), name_of(obj), patch, JSON_PATCH)
         except Refused as error:
             if error.status == UNPROCESSABLE and "test" in str(error):
                 raise Conflict(str(error), error.status) from error
@@ -184,14 +177,7 @@ class Kube:
 
     async def merge(self, kind: Kind, namespace: str | None, name: str, patch: Object) -> Object:
         """Merge some fields into an object."""
-        self._on_write(kind.kind, "patch")
-        return await self._json(
-            "PATCH",
-            kind.path(namespace, name),
-            {"fieldManager": FIELD_MANAGER},
-            body=patch,
-            content=MERGE,
-        )
+        return await self._patch(kind, namespace, name, patch, MERGE)
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, uid: str) -> None:
         """Delete the object of that ``uid``; nothing happens where it is gone or another one."""
@@ -201,6 +187,13 @@ class Kube:
             await self._json("DELETE", kind.path(namespace, name), body=body)
         except (NotFound, Conflict):
             return
+
+    async def _patch(
+        self, kind: Kind, namespace: str | None, name: str, patch: Object | list[Object], content: str
+    ) -> Object:
+        self._on_write(kind.kind, "patch")
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._json("PATCH", kind.path(namespace, name), query, body=patch, content=content)
 
     async def _json(
         self,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +36,7 @@ from peersdb_operator.kube.kinds import (
 from peersdb_operator.kube.metrics import Metrics
 from peersdb_operator.kube.observed import ObjectKey, Observed, PodFacts, observe, store_address
 from peersdb_operator.kube.poller import Poller, Target
+from peersdb_operator.status import made as made_condition
 
 log = logging.getLogger("peersdb.reconcile")
 
@@ -141,17 +141,13 @@ class Reconciler:
         message = "; ".join(str(fault) for fault in error.faults[:3])
         before = resource.get("status") or {}
         kept = [c for c in before.get("conditions", []) if c["type"] != "Degraded"]
-        old = next((c for c in before.get("conditions", []) if c["type"] == "Degraded"), None)
-        changed = old is None or old["status"] != "True"
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._tools.environment.now()))
-        degraded = {
-            "type": "Degraded",
-            "status": "True",
-            "reason": "InvalidSpec",
-            "message": message,
-            "observedGeneration": resource["metadata"]["generation"],
-            "lastTransitionTime": at if changed or old is None else old["lastTransitionTime"],
-        }
+        degraded = made_condition(
+            "Degraded",
+            ("True", "InvalidSpec", message),
+            generation=resource["metadata"]["generation"],
+            previous=before,
+            now=self._tools.environment.now(),
+        )
         after = {**before, "phase": "Degraded", "conditions": [*kept, degraded]}
         if after != before:
             await _write_status(self._tools.kube, resource, after)
