@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cluster import versions
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "peersdb-operator"
 
 #: How to get what a test needs and this machine lacks.
 SOURCES = {
-    "kubectl": "install kubectl",
+    "kubectl": "install kubectl, or let `make cluster-build` build it",
     "helm": "go install helm.sh/helm/v3/cmd/helm@v3.22.0",
     "promtool": "go install github.com/prometheus/prometheus/cmd/promtool@v0.316.0",
-    "etcd": "let KUBEBUILDER_ASSETS name a directory with etcd, kube-apiserver and kubectl",
-    "kube-apiserver": "let KUBEBUILDER_ASSETS name a directory with etcd, kube-apiserver and kubectl",
 }
 
 
 def tool(name):
-    """Finds a program in $KUBEBUILDER_ASSETS (as controllers' tests do) or on the PATH; skips without it."""
-    places = os.pathsep.join(filter(None, [os.environ.get("KUBEBUILDER_ASSETS"), os.environ["PATH"]]))
+    """Finds a program on the PATH or among those that the test cluster was built with; skips without it."""
+    places = os.pathsep.join([os.environ["PATH"], str(versions.build_dir() / "bin")])
     found = shutil.which(name, path=places)
     if found is None:
         pytest.skip(f"needs {name}: {SOURCES[name]}")

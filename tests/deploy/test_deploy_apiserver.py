@@ -4,11 +4,10 @@ protected stays.
 
 import itertools
 import json
-import time
 
 import pytest
 import yaml
-from deploy_apiserver import ApiServer
+from deploy_apiserver import ApiServer, eventually
 from deploy_files import DEPLOY, documents
 
 from peersdb_operator import builders, cluster
@@ -80,14 +79,6 @@ def create(server, *manifests):
     server("create", "-f", "-", stdin=yaml.safe_dump_all(manifests))
 
 
-def eventually(check, seconds=20):
-    """The API server reads policies and their parameters from watches: what was just written counts a moment later."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_a_second_apply_changes_nothing(server):
     again = server("apply", "-k", DEPLOY).stdout.splitlines()
     assert len(again) == len(server.installed.stdout.splitlines()) >= 20
@@ -114,7 +105,9 @@ def test_the_operators_namespace_takes_its_pod(server):
 def test_the_operator_may_write_and_remove_all_that_a_cluster_is_made_of(server, namespace):
     create(server, sample("whole", namespace))
     owner = server.get("peersdbcluster", "whole", "-n", namespace)
-    things = builders.build(cluster.read(DEPLOY / "samples" / "quickstart.yaml"), "/orbitdb/x")
+    things = builders.build(
+        cluster.read(DEPLOY / "samples" / "quickstart.yaml"), builders.Facts("/orbitdb/x")
+    )
     for thing in things:
         thing["metadata"] |= {
             "namespace": namespace,

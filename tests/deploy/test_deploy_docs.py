@@ -10,7 +10,7 @@ import re
 import jsonschema
 import pytest
 import yaml
-from deploy_apiserver import ApiServer
+from deploy_apiserver import ApiServer, eventually
 from deploy_files import CHART, DEPLOY, ROOT, documents, one, run, tool
 
 from peersdb_operator import builders, cluster
@@ -72,7 +72,7 @@ def test_install_make_a_database_remove_it_uninstall(shell):
     shell(delete + volumes)
     assert not shell.server.get("peersdbclusters", "-A")["items"]
     shell(definition)
-    assert "peersdb" not in shell("kubectl get crd -o name")
+    eventually(lambda: "peersdb" not in shell("kubectl get crd -o name"), "the definition is gone")
 
 
 @pytest.mark.processes

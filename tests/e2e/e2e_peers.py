@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from cluster.errors import CommandFailed
+from cluster.commands import wait_for
+from cluster.errors import CommandFailed, NotReady
 from cluster.kubectl import Kubectl
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "deploy" / "samples"
+T = TypeVar("T")
+
+#: Seconds between two looks: each starts a kubectl, and the cluster shares the machine with it.
+LOOK = 0.25
 RESOURCE = "peersdbclusters.peersdb.io"
 REGIONS = ("europe-west3", "us-central1", "asia-east2")
 
@@ -29,20 +33,9 @@ def manifest(name: str, **spec: Any) -> dict[str, Any]:
     return value
 
 
-def eventually(holds: Callable[[], Any], what: str, seconds: float = 60.0, interval: float = 0.25) -> Any:
+def eventually(holds: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
     """Waits until ``holds()`` gives something true, and gives it; an error of kubectl counts as not yet."""
-    deadline = time.monotonic() + seconds
-    last: object = None
-    while True:
-        try:
-            last = holds()
-            if last:
-                return last
-        except CommandFailed as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}; last seen: {str(last)[-2000:]}")
-        time.sleep(interval)
+    return wait_for(holds, what, seconds, pause=LOOK)
 
 
 class Peers:
@@ -96,7 +89,7 @@ class Peers:
 
         try:
             return dict(eventually(holds, f"{self.name}: {kind}={status} {reason}", seconds))
-        except AssertionError as error:
+        except NotReady as error:
             raise AssertionError(f"{error}\n{self.describe()}") from None
 
     def describe(self) -> str:

@@ -280,7 +280,7 @@ def test_secrets_are_made_used_and_rotated_without_losing_anything(installed, pe
     def both_valid():
         return all(path in with_token("root-0", key) for key in (old, new))
 
-    eventually(both_valid, "the pods take both tokens", 120, 2)
+    eventually(both_valid, "the pods take both tokens", 120)
 
     uids = {name: peers.json("get", "pod", name)["metadata"]["uid"] for name in peers.pods()}
     peers("annotate", RESOURCE, "secret", "peersdb.io/rotate-swarm-key=1")
