@@ -5,6 +5,7 @@ so that a sample is either in the file or counted as missing.
 """
 
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ FINISH, LAST, BENCHMARKS = "peersdb_finish", "peersdb_last", "peersdb_benchmarks
 
 def on_init(environment: Any, runner: Any, **_: Any) -> None:
     """Check the options before anything runs, and set up what the profile needs."""
+    _interrupt_main_alone()
     if isinstance(runner, WorkerRunner):
         runner.register_message(FINISH, _on_finish, concurrent=True)
     else:
@@ -129,6 +131,18 @@ def on_worker_report(client_id: str, data: dict[str, Any], environment: Any) -> 
     if run and "peersdb" in data:
         run.workers.add(client_id)
         run.accept(data["peersdb"])
+
+
+def _interrupt_main_alone() -> None:
+    """Let Ctrl-C end locust's main greenlet, which ends the run, and no other.
+
+    Python raises ``KeyboardInterrupt`` in whatever greenlet runs at that moment. One that watches a node would die of
+    it, and what it watches would never be settled.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else someone wants it otherwise
+        main = gevent.getcurrent()
+        loop = gevent.get_hub().loop
+        gevent.signal_handler(signal.SIGINT, loop.run_callback, main.throw, KeyboardInterrupt)
 
 
 def _on_request(environment: Any, **event: Any) -> None:
