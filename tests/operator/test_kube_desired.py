@@ -238,6 +238,7 @@ def test_the_first_root_is_alone_until_the_stores_address_is_known(cluster):
     root = names.group_object(cluster, cluster.root)
     assert replicas_of(first)[root] == 1
     assert bool(first.held) == (cluster.root.replicas > 1)
+    assert first.replicas[cluster.root.name] == 1
     assert not [obj for obj in first.apply if obj["kind"] == "ConfigMap"]
     there = carried_out(first, EMPTY)
     assert replicas_of(planned(cluster, there, UNKNOWN))[root] == 1

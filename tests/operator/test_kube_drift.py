@@ -278,6 +278,20 @@ def test_a_map_whose_fields_are_owned_one_by_one_may_have_others():
     assert not drift.overruled(live, an_object({"m": {"a": 1}}), [{"f:spec": {"f:m": {"f:default": {}}}}])
 
 
+def test_an_object_differs_by_what_it_lacks_by_what_others_added_and_by_what_others_rule():
+    wanted = an_object({"a": 1, "selector": {"x": "y"}}, labels={"ours": "1"})
+
+    def differs(spec, fields=()):
+        return drift.differs(an_object(spec, labels={"ours": "1"}, foreignFields=list(fields)), wanted)
+
+    right = {"a": 1, "selector": {"x": "y"}, "default": 7}
+    assert not differs(right)
+    assert differs({**right, "a": 2})
+    assert differs(right, [{"f:spec": {"f:default": {}}}])
+    assert differs({**right, "selector": {"x": "y", "more": "z"}}, [{"f:spec": {"f:selector": {}}}])
+    assert not differs(right, [{"f:spec": {"f:selector": {}}}])
+
+
 @few
 @given(trees(), trees())
 def test_a_stamp_tells_two_objects_apart_and_nothing_else(one, other):

@@ -228,6 +228,7 @@ FAULTS = st.lists(
 @settings(max_examples=150)
 @given(FAULTS, FAULTS, FAULTS)
 @example([Fault(0, 1, "late", 14.9), Fault(15, 99, "hangs")], [], [])
+@example([Fault(0.005, 1, "late", 9.0), Fault(10, 99, "hangs")], [], [])
 def test_there_are_never_two_leaders_and_in_the_end_there_is_one(one, two, three):
     async def scenario(operators):
         for name, faults in (("a", one), ("b", two), ("c", three)):

@@ -100,7 +100,6 @@ SILENT = {
     "cut": answer(200, TOLD)[:-2],
     "refused": answer(401, {}),
     "an error": answer(500, TOLD),
-    "another place": answer(302, b"", Location="http://127.0.0.1:1/"),
     "no HTTP": b"what?",
     "no JSON": answer(200, b"<html>"),
     "a list": answer(200, [TOLD]),
@@ -112,6 +111,14 @@ SILENT = {
 @pytest.mark.parametrize("how", SILENT)
 def test_a_pod_that_does_not_answer_is_unknown(how):
     assert of(once, SILENT[how]) is None
+
+
+def test_a_pod_that_sends_elsewhere_is_not_followed_there():
+    async def scenario(pods):
+        assert await pods.round("token") == {}
+        return len(pods.asked)
+
+    assert of(scenario, answer(302, b"", Location="/elsewhere"), answer(200, TOLD)) == 1
 
 
 ANYTHING = st.one_of(
