@@ -10,8 +10,8 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hash
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 E2E_ARGS ?=
-# Most of a test with real processes is waiting: three at once fill two cores.
-PYTEST_ARGS ?= -n 3 --dist loadfile
+# Most of a test with real processes is waiting: four at once fill two cores.
+PYTEST_ARGS ?= -n 4 --dist loadfile
 
 CLUSTER := PYTHONPATH=tests/e2e $(BIN)/python -m cluster
 

@@ -1,12 +1,7 @@
 """Fixtures of the operator's tests; what they are made of is in ``operator_cluster.py``."""
 
 import pytest
-from hypothesis import settings
 from operator_cluster import SHARED_PORTS, Local, end, manifest
-
-# How long an example takes says more of the machine's other work than of the code.
-settings.register_profile("operator", deadline=None)
-settings.load_profile("operator")
 
 
 @pytest.fixture(scope="module")
