@@ -142,6 +142,13 @@ class NotFound(NotAvailable):
     status = 404
 
 
+class NotValid(NotAvailable):
+    """Only a valid file was wanted, and this one is not, or nobody knows."""
+
+    code = "not_valid"
+    status = 409
+
+
 class NotEnabled(NotAvailable):
     """The node was started without this feature."""
 

@@ -28,6 +28,10 @@ MAX_ANNOUNCE = 16
 MAX_ADDRESS = 256
 #: Length of ``/p2p/`` and a peer id, which an address gets there.
 P2P_SUFFIX = 57
+#: A voter and its weight.
+VOTER = re.compile(r"12D3KooW[1-9A-HJ-NP-Za-km-z]{44}(?:=[1-9][0-9]{0,3})?")
+MAX_VOTERS = 1024
+MIN_QUORUM, MAX_QUORUM = 50, 99
 #: What this node dials and can be dialled at.
 MULTIADDR = re.compile(
     r"/(?:ip4|ip6|dns|dns4|dns6)/[!-.0-~]{1,253}/tcp/[0-9]{1,5}(?:/p2p/[1-9A-Za-z]{1,64})?"
@@ -102,6 +106,29 @@ class Settings:
         group="data",
         arg="NAME",
     )
+    validate: bool = _flag(
+        False,
+        "judge contributions unasked as they arrive, and vote; a full replica does",
+        group="validation",
+    )
+    validators: str = _flag(
+        "",
+        "file of rules: which validators look at which file (docs/validators.md)",
+        group="validation",
+        arg="FILE",
+    )
+    voters: tuple[str, ...] = _flag(
+        (),
+        "whose votes count, each with its weight or 1; by default those of the connected peers",
+        group="validation",
+        arg="PEERID[=N],...",
+    )
+    quorum: int = _flag(
+        50,
+        "votes decide when more than this share of the voters' weight agrees (50 to 99)",
+        group="validation",
+        arg="PERCENT",
+    )
     benchmark: bool = _flag(False, "record start-up and replication times, memory and CPU", group="measuring")
     region: str = _flag(
         "", "this node's region, shown in benchmarks and status", group="measuring", env="REGION", arg="NAME"
@@ -124,6 +151,25 @@ class Settings:
     def swarm_key_path(self) -> Path:
         """The file of the swarm key, absolute."""
         return Path(self.swarm_key_file).expanduser().absolute()
+
+    @property
+    def validates(self) -> bool:
+        """Whether contributions are judged unasked."""
+        return self.validate or self.full_replica
+
+    @property
+    def validators_path(self) -> Path:
+        """The file of the validators' rules, absolute."""
+        return Path(self.validators).expanduser().absolute()
+
+    @property
+    def voter_weights(self) -> dict[str, int]:
+        """The named voters: peer id → weight; empty: whoever is connected."""
+        weights = {}
+        for voter in self.voters:
+            peer, _, weight = voter.partition("=")
+            weights[peer] = int(weight or 1)
+        return weights
 
     @property
     def api_token_path(self) -> Path:
@@ -243,6 +289,7 @@ def _check(s: Settings) -> None:
         raise SettingsError("flag -max-body: at least 1024 bytes")
     _check_addresses(s)
     _check_names(s)
+    _check_voters(s)
 
 
 def _check_names(s: Settings) -> None:
@@ -264,6 +311,21 @@ def _check_names(s: Settings) -> None:
             raise SettingsError(
                 f"flag -{name}: {place!r} names no home directory: give a full path"
             ) from None
+
+
+def _check_voters(s: Settings) -> None:
+    if not MIN_QUORUM <= s.quorum <= MAX_QUORUM:
+        raise SettingsError(
+            f"flag -quorum: {s.quorum} is not a share of {MIN_QUORUM} to {MAX_QUORUM} percent; "
+            "below half, a file could be valid and invalid at once"
+        )
+    if len(s.voters) > MAX_VOTERS:
+        raise SettingsError(f"flag -voters: {len(s.voters)} voters are named, {MAX_VOTERS} are the most")
+    for voter in s.voters:
+        if not VOTER.fullmatch(voter):
+            raise SettingsError(
+                f"flag -voters: {voter[:80]!r} is not a peer id, or a peer id and =1 to =9999"
+            )
 
 
 def _check_addresses(s: Settings) -> None:

@@ -17,7 +17,7 @@ def usage() -> str:
         "  peersdb -http -http-port 8081 -ipfs-port 4002 \\",
         "          -repo peersdb2 -bootstrap 127.0.0.1        a second one, which joins it",
         "",
-        "  peersdb post|get|query|connect|status|peers|isvalid|benchmark|benchmarks ...",
+        "  peersdb post|get|query|connect|status|peers|isvalid|validate|benchmark|benchmarks ...",
         "                                                     ask a node that runs; peersdb post --help shows how",
         "",
         "Flags (-flag value, -flag=value, or with two dashes; or the variable PEERSDB_<FLAG>):",

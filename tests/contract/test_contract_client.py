@@ -155,13 +155,15 @@ def test_lists_are_tables_on_a_terminal_and_lines_elsewhere(cluster: list[Node])
     node = cluster[0]
     path = printed(client(node, "post", "--name", "its name", "-", stdin=os.urandom(10)))
     heading, *lines = on_terminal(node, "query").splitlines()
-    assert heading.split() == ["PATH", "CONTRIBUTOR", "TIME", "(UTC)", "SIZE", "NAME"]
+    assert heading.split() == ["PATH", "CONTRIBUTOR", "TIME", "(UTC)", "SIZE", "VERDICT", "NAME"]
     assert len(lines) == len(node.paths())
-    assert re.fullmatch(rf"{path} +…\w{{8}} +\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d +10 B  its name", lines[-1])
+    assert re.fullmatch(
+        rf"{path} +…\w{{8}} +\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d +10 B  unknown  its name", lines[-1]
+    )
     fields = [line.split("\t") for line in printed(client(node, "query")).splitlines()]
     rows = node.query()
     assert sorted(row[:3] for row in fields) == sorted([*row.values()] for row in rows)
-    assert fields[-1][3:] == ["10", "its name"]
+    assert fields[-1][3:] == ["10", "its name", "unknown"]
     assert json.loads(printed(client(node, "query", "--json"))) == rows
     assert printed(client(node, "query", "--path", path)).split("\t") == fields[-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -69,7 +70,19 @@ def test_lists_are_tables_and_facts_are_in_columns(screen: Screen) -> None:
     assert facts["peer id"].startswith("12D3Koo")
     helped = screen.do("help", "stop the node")
     assert [line.split()[0] for line in helped[2:]] == [
-        *("post", "get", "query", "connect", "peers", "status", "isvalid", "benchmark", "help", "exit")
+        *(
+            "post",
+            "get",
+            "query",
+            "connect",
+            "peers",
+            "status",
+            "isvalid",
+            "validate",
+            "benchmark",
+            "help",
+            "exit",
+        )
     ]
     valid = screen.do(f"isvalid {PATH}", "judged here")
     assert valid[-1].split() == [PATH, "yes", "judged", "here"]
@@ -181,6 +194,8 @@ def test_a_script_is_answered_as_ever_also_where_the_output_is_a_terminal(tmp_pa
     ]
     target = tmp_path / "got" / PATH.removeprefix("/ipfs/")
     assert lines[11:13] == ["File uploaded", f"stored {PATH} successfully under {target}"]
-    assert lines[13:18] == ["{", f'  "path": "{PATH}",', '  "isValid": true,', '  "voteCnt": 0', "}"]
-    assert re.fullmatch(rf"{PATH}  12D3Koo\w+  20\S+Z", lines[18])
-    assert len(lines) == 19
+    assert lines[13:17] == ["{", f'  "path": "{PATH}",', '  "isValid": true,', '  "voteCnt": 0,']
+    end = lines.index("}")
+    assert json.loads("\n".join(lines[13 : end + 1]))["decidedBy"] == "own"
+    assert re.fullmatch(rf"{PATH}  12D3Koo\w+  20\S+Z", lines[end + 1])
+    assert len(lines) == end + 2

@@ -58,6 +58,10 @@ VALUES = {
     "repo": "peersdb1",
     "download-dir": "/srv/",
     "profile": "unixfs-v0-2015",
+    "validators": "rules.json",
+    "voters": "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5=3,"
+    "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq",
+    "quorum": "66",
     "region": "eu",
     "log-format": "json",
 }
@@ -273,3 +277,23 @@ def test_limits_are_those_of_the_record_they_go_into() -> None:
         records.MAX_ADDRS,
         records.MAX_ADDR,
     )
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("-quorum=49", "below half"),
+        ("-quorum=100", "50 to 99 percent"),
+        ("-voters=somebody", "'somebody' is not a peer id"),
+        ("-voters=12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5=0", "is not a peer id"),
+    ],
+)
+def test_an_electorate_that_cannot_decide_is_refused(flag: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        parse([flag], {})
+
+
+def test_voters_have_the_weight_that_is_said_or_one() -> None:
+    first, second = (voter.partition("=")[0] for voter in VALUES["voters"].split(","))
+    assert parse(["-voters", VALUES["voters"]], {}).voter_weights == {first: 3, second: 1}
+    assert parse([], {}).voter_weights == {}

@@ -24,6 +24,7 @@ HELP = (
     ("peers", "the peers this node is connected to"),
     ("status", "this node's state"),
     ("isvalid <path>", "whether a file is valid, and by how many votes"),
+    ("validate <path>", "run the validators on a file here, now"),
     ("benchmark", "this node's benchmark"),
     ("help", "this list"),
     ("exit", "stop the node"),
@@ -64,7 +65,11 @@ class Answers:
 
     async def help(self) -> None:
         """Lists the commands."""
-        self._out("\n".join(f"{name:<17} {text}" for name, text in HELP if not name.startswith("isvalid")))
+        self._out(
+            "\n".join(
+                f"{name:<17} {text}" for name, text in HELP if not name.startswith(("isvalid", "validate"))
+            )
+        )
 
     async def peers(self, peers: Sequence[dict[str, Any]]) -> None:
         """Lists the connected peers."""
@@ -80,9 +85,9 @@ class Answers:
             await file.share(self._commands)
         self._out("File uploaded")
 
-    async def get(self, path: str) -> None:
+    async def get(self, path: str, *options: str) -> None:
         """Fetches a file."""
-        self._out(await self._commands.get(path))
+        self._out(await self._commands.get(path, *options))
 
     async def query(self, *options: str) -> None:
         """Lists contributions."""

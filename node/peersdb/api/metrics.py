@@ -39,6 +39,9 @@ class Metrics:
                 ("members", "Members known by their address records"),
                 ("files_wanted", "Files of contributions still to be fetched"),
                 ("files_pinned", "Files of contributions kept"),
+                ("votes", "Votes on files that are known here"),
+                ("voters", "Voters whose votes are known here"),
+                ("voters_disqualified", "Voters that were proved to contradict themselves"),
                 ("memory_bytes", "Resident memory"),
                 ("cpu_seconds", "Processor time used since the start"),
                 ("uptime_seconds", "Time since the start"),
@@ -69,7 +72,7 @@ class Metrics:
 
     def render(self, status: Mapping[str, Any]) -> bytes:
         """All metrics, with the gauges taken from a status of the node."""
-        process, pins = status["process"], status["pins"]
+        process, pins, validation = status["process"], status["pins"], status["validation"]
         values = {
             "ready": status["ready"],
             "entries": status["entries"],
@@ -79,6 +82,9 @@ class Metrics:
             "members": status["members"],
             "files_wanted": pins["wanted"],
             "files_pinned": pins["pinned"],
+            "votes": validation["votes"],
+            "voters": validation["voters"],
+            "voters_disqualified": len(validation["disqualified"]),
             "memory_bytes": process["memBytes"],
             "cpu_seconds": process["cpuSeconds"],
             "uptime_seconds": process["uptimeSeconds"],

@@ -80,7 +80,7 @@ class ShellCompleter(Completer):
                 yield from (Completion(word, -len(before)) for word in words if word.startswith(before))
         elif found[1] == "post":
             yield from self._complete_file(found[2], complete_event)
-        elif found[1] in ("get", "isvalid"):
+        elif found[1] in ("get", "isvalid", "validate"):
             yield from self._complete_path(found[2])
 
     def _complete_file(self, word: str, event: CompleteEvent) -> Iterator[Completion]:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from peersdb.api.answers import HELP, Answers, opened
+from peersdb.api.commands import ONLY_VALID
 from peersdb.core.cid import ipfs_path, parse_path
 from peersdb.terminal.progress import progress
 from peersdb.terminal.text import binary_size, printable, short_id, short_time
@@ -62,14 +63,14 @@ class Screen(Answers):
                 path, size = await file.share(self._commands, passed)
         self._out(f"File uploaded: {path} ({binary_size(size)})")
 
-    async def get(self, path: str) -> None:
+    async def get(self, path: str, *options: str) -> None:
         """Fetches a file."""
         contributions = self._commands.node.contributions
         rows, _ = await contributions.arrivals(0, 1, path)
         size = rows[0].size if rows else None
         name = (rows[0].name if rows else None) or ipfs_path(parse_path(path))
         with progress(name, size, sys.stdout) as passed:
-            found, target = await contributions.get(path, passed)
+            found, target = await contributions.get(path, passed, only_valid=ONLY_VALID in options)
         self._out(f"stored {found} successfully under {target}")
 
     async def query(self, *options: str) -> None:
@@ -92,12 +93,14 @@ class Screen(Answers):
 
     async def result(self, name: str, result: Any) -> None:
         """Shows what another command gave."""
-        if name == "isvalid":
+        if name in ("isvalid", "validate"):
             valid = Text("yes", "green") if result["isValid"] else Text("no", "red")
             votes = result["voteCnt"] or "judged here"
             table = _table("PATH", "VALID", "VOTES")
             _add(table, result["path"], valid, votes)
             await _draw(table)
+            if result["reason"]:
+                self._out(result["reason"])
         else:
             await super().result(name, result)
 

@@ -17,6 +17,7 @@ COMMANDS = (
     "status",
     "peers",
     "isvalid",
+    "validate",
     "benchmark",
     "benchmarks",
 )

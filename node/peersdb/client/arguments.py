@@ -92,6 +92,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> argparse.Namespace:
         "  peersdb get /ipfs/bafkreibyklockzfol3n4suwf34hrgptneg3lppbrqo5wrdussz7vw3sdx4",
     )
     get.add_argument("path", metavar="PATH", help="/ipfs/<cid> or <cid>")
+    get.add_argument("--only-valid", action="store_true", help="refuse it unless it is known to be valid")
     query = command(
         "query",
         "Lists the contributions in the order they came to the node: a table on a terminal, else lines of path,\n"
@@ -103,6 +104,11 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> argparse.Namespace:
         "--since", metavar="CURSOR", help='those that came after; a "cursor" that --json showed'
     )
     query.add_argument("--limit", metavar="N", type=_count, help="at most so many")
+    query.add_argument(
+        "--verdict",
+        choices=("valid", "invalid", "unknown"),
+        help="those of this verdict, as far as the node knows it",
+    )
     query.add_argument(
         "--json", action="store_true", help="the node's own answer (without the options above: the whole log)"
     )
@@ -120,13 +126,15 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> argparse.Namespace:
     ):
         made = command(name, text, f"  peersdb {name} --json")
         made.add_argument("--json", action="store_true", help="the node's own answer")
-    isvalid = command(
-        "isvalid",
-        "Asks the node whether a file is valid: by the votes of its peers, or by its own check.",
-        "  peersdb isvalid /ipfs/bafkreibyklockzfol3n4suwf34hrgptneg3lppbrqo5wrdussz7vw3sdx4",
-    )
-    isvalid.add_argument("path", metavar="PATH", help="/ipfs/<cid> or <cid>")
-    isvalid.add_argument("--json", action="store_true", help="the node's own answer")
+    for name, text in (
+        ("isvalid", "Asks the node whether a file is valid: by the votes of its peers, or by its own check."),
+        ("validate", "Lets the node run its validators on a file now, and vote."),
+    ):
+        made = command(
+            name, text, f"  peersdb {name} /ipfs/bafkreibyklockzfol3n4suwf34hrgptneg3lppbrqo5wrdussz7vw3sdx4"
+        )
+        made.add_argument("path", metavar="PATH", help="/ipfs/<cid> or <cid>")
+        made.add_argument("--json", action="store_true", help="the node's own answer")
 
     given = parser.parse_args(argv)
     if given.command == "post":

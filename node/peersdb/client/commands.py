@@ -25,7 +25,7 @@ NOT_VALID = 3
 #: Characters of ``/ipfs/<cid>``, the widest there is, for a table whose rows are not known beforehand.
 PATH_WIDTH = 65
 #: What a contribution's line shows, in this order.
-KEYS = ("path", "contributor", "creationTS", "size", "name")
+KEYS = ("path", "contributor", "creationTS", "size", "name", "verdict")
 
 Command = Callable[[Api, argparse.Namespace, TextIO], int]
 
@@ -94,7 +94,8 @@ def _opened(file: str) -> Iterator[tuple[Readable, int | None]]:
 
 
 def _get(api: Api, given: argparse.Namespace, out: TextIO) -> int:
-    with api.command("get", given.path, patient=True) as answer:
+    options = ["only-valid"] if given.only_valid else []
+    with api.command("get", given.path, *options, patient=True) as answer:
         text = _text(answer)
     found = re.fullmatch(r"stored \S+ successfully under (.+)", text, re.DOTALL)
     out.write(f"{printable(found[1] if found else text)}\n")
@@ -108,7 +109,7 @@ def _connect(api: Api, given: argparse.Namespace, out: TextIO) -> int:
 
 
 def _query(api: Api, given: argparse.Namespace, out: TextIO) -> int:
-    wanted = Selection(given.path, given.since, given.limit)
+    wanted = Selection(given.path, given.since, given.limit, given.verdict)
     if given.json:
         # Without a bound, the original's answer.
         with api.command("query", *wanted.arguments()) as answer:
@@ -118,14 +119,21 @@ def _query(api: Api, given: argparse.Namespace, out: TextIO) -> int:
     if not out.isatty():
         out.writelines("\t".join(map(printable, row)) + "\n" for row in rows)
         return 0
-    heading = ("PATH", "CONTRIBUTOR", "TIME (UTC)", "SIZE", "NAME")
+    heading = ("PATH", "CONTRIBUTOR", "TIME (UTC)", "SIZE", "VERDICT", "NAME")
     shown = (
-        (printable(path), short_id(who), short_time(when), binary_size(size), printable(name))
-        for path, who, when, size, name in rows
+        (
+            printable(path),
+            short_id(who),
+            short_time(when),
+            binary_size(size),
+            printable(verdict),
+            printable(name),
+        )
+        for path, who, when, size, name, verdict in rows
     )
     out.writelines(
-        f"{path:<{PATH_WIDTH}}  {who:<11}  {when:<19}  {size:>10}  {name}".rstrip() + "\n"
-        for path, who, when, size, name in itertools.chain([heading], shown)
+        f"{path:<{PATH_WIDTH}}  {who:<11}  {when:<19}  {size:>10}  {verdict:<7}  {name}".rstrip() + "\n"
+        for path, who, when, size, verdict, name in itertools.chain([heading], shown)
     )
     return 0
 
@@ -188,7 +196,7 @@ def _benchmarks(api: Api, given: argparse.Namespace, out: TextIO) -> int:
 
 
 def _isvalid(api: Api, given: argparse.Namespace, out: TextIO) -> int:
-    with api.command("isvalid", given.path, patient=True) as answer:
+    with api.command(given.command, given.path, patient=True) as answer:
         document = _dict(answer.document())
     valid = document.get("isValid")
     if not isinstance(valid, bool):
@@ -197,7 +205,10 @@ def _isvalid(api: Api, given: argparse.Namespace, out: TextIO) -> int:
         _print_json(document, out)
     else:
         votes = printable(document.get("voteCnt"))
-        out.write(f"{'valid' if valid else 'not valid'} ({votes} vote{'' if votes == '1' else 's'})\n")
+        reason = f": {printable(document['reason'])}" if document.get("reason") else ""
+        out.write(
+            f"{'valid' if valid else 'not valid'} ({votes} vote{'' if votes == '1' else 's'}){reason}\n"
+        )
     return 0 if valid else NOT_VALID
 
 
@@ -209,6 +220,7 @@ RUN: dict[str, Command] = {
     "status": _status,
     "peers": _peers,
     "isvalid": _isvalid,
+    "validate": _isvalid,
     "benchmark": _benchmark,
     "benchmarks": _benchmarks,
 }

@@ -13,11 +13,12 @@ PAGE = 1000
 
 
 class Selection(NamedTuple):
-    """Which contributions: of one file, after a cursor, so many at most; None: no such bound."""
+    """Which contributions: of one file, after a cursor, so many at most, of one verdict; None: no such bound."""
 
     path: str | None = None
     since: str | None = None
     limit: int | None = None
+    verdict: str | None = None
 
     def arguments(self) -> list[str]:
         """As `query` takes it."""
@@ -34,11 +35,12 @@ def contributions(api: Api, wanted: Selection) -> Iterator[dict[str, Any]]:
     while left is None or left > 0:
         size = PAGE if left is None else min(PAGE, left)
         with api.command("query", *wanted._replace(since=since, limit=size).arguments()) as answer:
-            rows, since = _page(answer.document(), since, size)
+            rows, cursor = _page(answer.document(), since, size)
         yield from rows
-        if len(rows) < size:
+        # Those of another verdict are left out of a page.
+        if cursor == since or (wanted.verdict is None and len(rows) < size):
             return
-        left = None if left is None else left - size
+        since, left = cursor, None if left is None else left - len(rows)
 
 
 def _page(document: Any, since: str, size: int) -> tuple[list[dict[str, Any]], str]:

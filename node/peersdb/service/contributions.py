@@ -9,21 +9,21 @@ from pathlib import Path
 import structlog
 import trio
 
-from peersdb.core.cid import ipfs_path, parse_path
+from peersdb.core.cid import CID, ipfs_path, parse_path
 from peersdb.core.contribution import Contribution, check_name, format_timestamp
 from peersdb.core.entry import Entry
 from peersdb.core.identity import Signer
 from peersdb.core.reconcile import Fingerprint
-from peersdb.errors import BadRequest, CorruptData, InvalidEntry, NoStore, PeersDBError
+from peersdb.errors import BadRequest, CorruptData, InvalidEntry, NoStore, NotValid, PeersDBError
 from peersdb.service.environment import Environment
 from peersdb.service.files import Added, Files, Wrote, unheard
 from peersdb.service.replication import Replication
-from peersdb.service.validation import ValidationService
+from peersdb.service.validation import Answer, ValidationService
 from peersdb.store.append import MakeContribution
 from peersdb.store.blocks import insert_rows
 from peersdb.store.log import Cursor, LogStore, Row
 from peersdb.store.outcome import Outcome, Report
-from peersdb.store.tables import Pins, Validation, pin, record_validation, want
+from peersdb.store.tables import Pins, pin, record_validation, want
 
 log = structlog.get_logger("contributions")
 
@@ -42,7 +42,11 @@ IDLE = 30.0
 
 
 class Contributions:
-    """What the commands `post`, `query` and `get` do."""
+    """What the commands `post`, `query` and `get` do.
+
+    Attributes:
+        on_post: called when a file was shared here.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Contributions:
         self._replication, self._validation, self._environment = replication, validation, environment
         self._download_dir, self._full_replica = download_dir, full_replica
         self._wanted = trio.Event()
+        self.on_post: Callable[[], None] = lambda: None
 
     async def post(self, content: bytes, name: str | None = None) -> str:
         """Shares a file that is in memory; see `post_stream`."""
@@ -148,6 +153,7 @@ class Contributions:
 
     def _publish(self, entry: Entry, fingerprint: Fingerprint) -> None:
         self._replication.publish([entry], fingerprint)
+        self.on_post()
 
     async def page(self, after: Cursor | None = None) -> tuple[list[Row], Cursor | None]:
         """One page of the contributions in the log's order, and where the next one starts (None: no more).
@@ -172,12 +178,13 @@ class Contributions:
         """Paths in the log that begin so, with their names; without a beginning the newest."""
         return await self._store.paths(start, limit)
 
-    async def get(self, text: str, wrote: Wrote = unheard) -> tuple[str, Path]:
+    async def get(self, text: str, wrote: Wrote = unheard, *, only_valid: bool = False) -> tuple[str, Path]:
         """Fetches a file where it is not here, and writes it into the download directory.
 
         Args:
             text: its path, or its CID alone.
             wrote: told the bytes of each piece that was written.
+            only_valid: not before it is known to be valid.
 
         Returns:
             Its path, ``/ipfs/<cid>``, and where it lies now.
@@ -185,10 +192,13 @@ class Contributions:
         Raises:
             InvalidCID: the text names no file.
             NotFound: nobody connected has it, or not in time.
+            NotValid: it is not, and only a valid one was wanted.
             StorageError: it cannot be written.
         """
         root = parse_path(text)
         path = ipfs_path(root)
+        if only_valid:
+            await self._check_valid(text)
         contributor = await self._store.contributor_of(path)
         target = self._download_dir / str(root)
         try:
@@ -199,20 +209,33 @@ class Contributions:
             await self._files.get(root, contributor, target, GET_PATIENCE, wrote)
         return path, target
 
-    async def is_valid(self, text: str) -> Validation:
-        """Whether a file is valid: this node's record, else its peers' votes, else its own judgement.
+    async def _check_valid(self, text: str) -> None:
+        answer = await self.is_valid(text)
+        record = answer.record
+        if not record.valid:
+            who = "this node" if record.is_own else f"{record.votes} votes"
+            why = f": {record.reason}" if record.reason else ""
+            raise NotValid(
+                f"{record.path} is {record.verdict}, says {who}{why}; get it without only-valid to see"
+            )
+
+    async def is_valid(self, text: str) -> Answer:
+        """Whether a file is valid: this node's record, else votes, else its own judgement.
 
         Raises:
             InvalidCID: the text names no file.
             NotFound: it has to be judged here and nobody connected has it.
         """
         root = parse_path(text)
-        path = ipfs_path(root)
+        return await self._validation.is_valid(root, lambda: self._have(root))
 
-        async def fetch() -> None:
-            await self._files.fetch(root, await self._store.contributor_of(path))
+    async def validate(self, text: str) -> Answer:
+        """Judges a file here and now; see `is_valid`."""
+        root = parse_path(text)
+        return await self._validation.validate(root, lambda: self._have(root))
 
-        return await self._validation.is_valid(root, fetch, lambda: self._files.read(root))
+    async def _have(self, root: CID) -> None:
+        await self._files.fetch(root, await self._store.contributor_of(ipfs_path(root)))
 
     def _check_store(self) -> None:
         if self._replication.state is None:

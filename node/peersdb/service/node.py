@@ -24,15 +24,20 @@ from peersdb.net.host import Host
 from peersdb.net.private import fingerprint
 from peersdb.net.sync import SyncLinks
 from peersdb.service.arrivals import Arrivals
+from peersdb.service.ballots import BallotBox
 from peersdb.service.benchmark import Benchmark, decode_benchmark
 from peersdb.service.bootstrap import addresses_of
 from peersdb.service.contributions import Contributions
 from peersdb.service.environment import Environment
 from peersdb.service.files import Files
+from peersdb.service.judging import Judge
 from peersdb.service.members import Membership
 from peersdb.service.replication import Replication
-from peersdb.service.validation import Integrity, ValidationService
+from peersdb.service.sandboxed import open_validators, read_rules
+from peersdb.service.unasked import Unasked
+from peersdb.service.validation import ValidationService
 from peersdb.settings import Settings
+from peersdb.store.ballots import BallotStore
 from peersdb.store.log import LogState, LogStore
 from peersdb.store.repo import Repo
 from peersdb.store.tables import Members, Pins, Validations
@@ -104,23 +109,51 @@ class Node:
             on_store=self._on_store,
             on_peer=self._peer_arrived,
         )
+        self._ballots = ballots = BallotStore(database)
+        self._judge = Judge(repo.path / "judged")
+        self.votes = self.replication.votes = BallotBox(
+            signer=signer,
+            links=links,
+            store=ballots,
+            environment=environment,
+            address=self._address,
+            agreed=lambda: self.replication.agreed,
+            may_vote=self._may_vote,
+        )
+        self.validation = ValidationService(
+            signer=signer,
+            host=self.host,
+            table=Validations(database),
+            store=ballots,
+            box=self.votes,
+            judge=self._judge,
+            environment=environment,
+            address=self._address,
+            voters=self._electorate,
+            percent=settings.quorum,
+            name_of=self._log.name_of,
+            read=files.read,
+        )
         self.contributions = Contributions(
             signer=signer,
             store=self._log,
             pins=self._pins,
             files=files,
             replication=self.replication,
-            validation=ValidationService(
-                signer=signer,
-                host=self.host,
-                table=Validations(database),
-                validator=Integrity(),
-                environment=environment,
-            ),
+            validation=self.validation,
             environment=environment,
             download_dir=settings.download_path,
             full_replica=settings.full_replica,
         )
+        self._protection: Sequence[str] = ()
+        self._unasked = Unasked(
+            peer_id=signer.peer_id,
+            store=self._log,
+            needs=self.validation.needs,
+            validate=self.contributions.validate,
+            environment=environment,
+        )
+        self.contributions.on_post = self._unasked.wake
         self._links = links
         BlockServer(self.host, repo.blocks.get)
         serve_answers(self.host, BENCHMARK_PROTOCOL, BenchmarkRequest, self._answer_benchmark)
@@ -147,18 +180,29 @@ class Node:
             except InvalidCID as error:
                 raise SettingsError(f"flag -store: {error}") from error
         swarm_key = read_swarm_key(settings.swarm_key_path) if settings.swarm_key_file else None
+        rules = await trio.to_thread.run_sync(read_rules, settings)
         repo = Repo(settings.repo_dir, random)
         try:
             node = cls(settings, repo, environment, version, swarm_key)
             await node.replication.load()
             await node.membership.load()
+            await node.votes.load()
             node.check_store()
-            async with node.host.run(settings.ipfs_host, settings.ipfs_port), trio.open_nursery() as nursery:
+            async with (
+                open_validators(rules, repo.path) as validators,
+                node.host.run(settings.ipfs_host, settings.ipfs_port),
+                trio.open_nursery() as nursery,
+            ):
+                node._judge.use(validators)
+                node._protection = validators.protection
                 nursery.start_soon(node._links.run)
                 nursery.start_soon(node.replication.run)
                 await node._create_store(random)
                 nursery.start_soon(node.membership.run)
                 nursery.start_soon(node.contributions.run)
+                nursery.start_soon(node.votes.run)
+                if settings.validates:
+                    nursery.start_soon(node._unasked.run)
                 if node._benchmark is not None:
                     nursery.start_soon(node._benchmark.run)
                 log.info(
@@ -218,6 +262,7 @@ class Node:
         # As committed: a post that was answered counts, even if replication has not heard of it yet.
         state, heads = await self._log.summary()
         wanted, pinned = await self._pins.counts()
+        voters, votes = await self._ballots.counts()
         times = self._process.cpu_times()
         return {
             "peerId": self.host.peer_id,
@@ -236,6 +281,13 @@ class Node:
             "members": self.membership.count,
             "peers": [self._peer(peer) for peer in self.host.connected],
             "pins": {"wanted": wanted, "pinned": pinned},
+            "validation": {
+                "unasked": self.settings.validates,
+                "voters": voters,
+                "votes": votes,
+                "disqualified": sorted(self.votes.disqualified),
+                "sandbox": list(self._protection),
+            },
             "replicationSeconds": self._benchmark.recent() if self._benchmark else None,
             "process": {
                 "pid": os.getpid(),
@@ -297,13 +349,29 @@ class Node:
         self.contributions.joined(conn, entries)
         self.replication.own_chain.joined(conn, entries)
 
-    async def _peer_arrived(self) -> None:
+    async def _peer_arrived(self, _peer: str) -> None:
         await self.contributions.peer_arrived()
+
+    def _address(self) -> str | None:
+        return self.replication.state.address if self.replication.state else None
+
+    def _electorate(self) -> dict[str, int]:
+        return self.settings.voter_weights or dict.fromkeys(self.replication.agreed, 1)
+
+    def _may_vote(self, peer: str) -> bool:
+        """Votes of members, connected peers and the voters that were named are kept; strangers' are not."""
+        return (
+            peer in self.settings.voter_weights
+            or peer == self.host.peer_id
+            or self.membership.record(peer) is not None
+            or peer in self.host.connected
+        )
 
     def _accepted(self, entries: Sequence[Entry]) -> None:
         if self._benchmark is not None:
             self._benchmark.arrived(entries)
         self.contributions.wake()
+        self._unasked.wake()
         self.replication.own_chain.accepted()
 
     def _on_store(self, state: LogState) -> None:

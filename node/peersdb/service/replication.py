@@ -23,7 +23,9 @@ from peersdb.core.manifest import Manifest, decode_manifest
 from peersdb.core.reconcile import EMPTY, Fingerprint
 from peersdb.core.wire import (
     Ack,
+    Ballots,
     Entries,
+    Equivocation,
     Heads,
     Hello,
     Members,
@@ -31,6 +33,8 @@ from peersdb.core.wire import (
     RangeItems,
     Ranges,
     Vector,
+    VoteHeads,
+    VoteVector,
     WantEntries,
     WriterAnswer,
     WriterQuery,
@@ -39,6 +43,7 @@ from peersdb.errors import InvalidBlock, InvalidEntry, InvalidMessage, InvalidRe
 from peersdb.net.host import Host
 from peersdb.net.sync import SyncLinks
 from peersdb.service.arrivals import Arrivals
+from peersdb.service.ballots import BallotBox
 from peersdb.service.catchup import CatchUp
 from peersdb.service.environment import Environment
 from peersdb.service.members import Membership
@@ -61,6 +66,7 @@ class Replication:
         state: the log's address and fingerprint, or None while this node has no log.
         has_store: set once there is one.
         own_chain: where this node's own entries go on.
+        votes: where messages about votes go; set before any peer connects.
     """
 
     def __init__(
@@ -75,7 +81,7 @@ class Replication:
         environment: Environment,
         only_store: str,
         on_store: Callable[[LogState], None],
-        on_peer: Callable[[], Awaitable[None]],
+        on_peer: Callable[[str], Awaitable[None]],
     ) -> None:
         """Takes over the links; `run` must live for them to work.
 
@@ -83,7 +89,7 @@ class Replication:
             key: this node's public key, hex.
             only_store: the one address this node may hold, or empty for any.
             on_store: called when this node has a log (again, or another one).
-            on_peer: called when a peer turned out to hold the same log.
+            on_peer: called with a peer that turned out to hold the same log.
         """
         self._host, self._links, self._store, self._arrivals = host, links, store, arrivals
         self._membership, self._environment = membership, environment
@@ -93,6 +99,7 @@ class Replication:
         self.own_chain = OwnChain(key, links, store, lambda: self.agreed)
         self.state: LogState | None = None
         self.has_store = trio.Event()
+        self.votes: BallotBox
         links.on_open, links.on_close = self._open, self._close
         links.on_message, links.next_live = self._message, self._next_live
 
@@ -150,12 +157,14 @@ class Replication:
         self._links.send(peer, self._hello())
         if session.agreed:
             self._membership.greet(peer)
+            self.votes.greet(peer)
         self._membership.wake()
 
     def _close(self, peer: str) -> None:
         session = self._sessions.pop(peer, None)
         if session is not None:
             session.scope.cancel()
+        self.votes.gone(peer)
         self.own_chain.peers_changed()
         self._membership.wake()
 
@@ -216,7 +225,7 @@ class Replication:
                 case WriterQuery() | WriterAnswer():
                     await self._on_writer(peer, message)
                 case _:
-                    raise InvalidMessage(f"{type(message).__name__} does not belong on a sync stream")
+                    await self._on_votes(session, message)
         except (InvalidEntry, InvalidRecord, InvalidBlock) as error:
             await self._fault(session, error)
 
@@ -244,7 +253,8 @@ class Replication:
             session.agreed = True
             self.own_chain.peers_changed()
             self._membership.greet(session.peer)
-            await self._on_peer()
+            await self._on_peer(session.peer)
+            self.votes.greet(session.peer)
         session.asked = session.differs = False  # the stream that would have brought the answer is gone
         await self._compare(session, hello.count, hello.fingerprint, ask=True)
 
@@ -326,6 +336,13 @@ class Replication:
         else:
             epoch, seq = await self._store.own_last(message.key)
             self._links.send(peer, WriterAnswer(message.key, epoch, seq))
+
+    async def _on_votes(self, session: Session, message: Message) -> None:
+        if not isinstance(message, VoteHeads | VoteVector | Ballots | Equivocation):
+            raise InvalidMessage(f"{type(message).__name__} does not belong on a sync stream")
+        if not session.agreed:
+            raise InvalidMessage(f"{type(message).__name__} came before the hello")
+        await self.votes.on_message(session.peer, message)
 
     async def _fault(self, session: Session, error: PeersDBError) -> None:
         session.faults += 1

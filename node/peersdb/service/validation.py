@@ -1,76 +1,66 @@
-"""Validation, first cut: the original's protocol, made sound.
+"""Whether a file is valid: by this node's own judgement, by the votes that are here, by those that peers cast now.
 
-A node judges what it posts and keeps its own record. Asked about another file, it asks its connected peers for
-their votes: each is signed by its voter and counted once. When more than half of the connected peers found the file
-valid, it is; otherwise the node judges the file itself. The result is kept with the number of votes, and only a
-record that a node decided itself (no votes) is ever voted with.
-
-The seam for more is `Validator`: it judges one file by its content.
+A node judges what it posts and keeps its own record. Asked about another file, it counts the votes of the electorate:
+its connected peers, or the voters that it was told, each signed and counted once. When more than the quorum of them
+found the file valid (or not), that is the outcome. Otherwise it asks those who have not voted, for a moment, and then
+judges the file itself. Only what a node found out itself is ever voted with.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
-from typing import Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 import trio
 
+from peersdb.core.ballots import Vote, decode_ballot, log_hash, verify
 from peersdb.core.cid import CID, ipfs_path
 from peersdb.core.identity import Signer
-from peersdb.core.votes import Vote, create_vote, decode_vote
+from peersdb.core.quorum import Outcome, Tally, count, decide, verdict_of
 from peersdb.core.wire import VALIDATION_PROTOCOL, Message, VoteAnswer, VoteRequest
-from peersdb.errors import InvalidMessage, PeersDBError
+from peersdb.errors import InvalidMessage, InvalidRecord, PeersDBError
 from peersdb.net.ask import ask, serve_answers
 from peersdb.net.host import Host
+from peersdb.service.ballots import BallotBox
 from peersdb.service.environment import Environment
+from peersdb.service.judging import INTEGRITY, INTEGRITY_HASH, Judge, Judgement
+from peersdb.store.ballots import BallotStore, Said
 from peersdb.store.tables import Validation, Validations
 
 log = structlog.get_logger("validation")
 
 #: Votes are waited for so long (seconds); then the node judges the file itself.
 DEADLINE = 2.0
+#: Who is asked may judge the file now, if that takes no longer (seconds).
+ANSWER_WITHIN = 1.5
 #: Peers asked at once.
 ASK_AT_ONCE = 16
+#: Voters whose votes one answer tells.
+MAX_SAID = 256
 
-#: Gives the content piece by piece; each block of it was checked against its CID.
-Read = Callable[[], AsyncGenerator[bytes, None]]
+OWN, VOTES = "own", "votes"
 
 
-class Validator(Protocol):
-    """Judges files.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether a file is valid, says who.
 
     Attributes:
-        name: with its version, as kept in records and votes.
+        record: as kept.
+        decided_by: `OWN` or `VOTES`.
+        tally: what the electorate says.
+        said: who says what, and by which validators; at most `MAX_SAID`.
     """
 
-    name: str
-
-    async def judge(self, read: Read) -> bool:
-        """Whether a file is valid."""
-        ...
-
-
-class Integrity:
-    """Valid is what is whole: every block of it can be read and hashes to its CID."""
-
-    name = "integrity/1"
-
-    async def judge(self, read: Read) -> bool:
-        """Reads all of the file."""
-        try:
-            async with aclosing(read()) as chunks:
-                async for _ in chunks:
-                    pass
-        except PeersDBError:  # a part is missing or damaged: that is the verdict
-            return False
-        return True
+    record: Validation
+    decided_by: str
+    tally: Tally
+    said: tuple[Said, ...]
 
 
 class ValidationService:
-    """This node's judgements, and its peers' votes."""
+    """This node's judgements, and everybody's votes."""
 
     def __init__(
         self,
@@ -78,92 +68,215 @@ class ValidationService:
         signer: Signer,
         host: Host,
         table: Validations,
-        validator: Validator,
+        store: BallotStore,
+        box: BallotBox,
+        judge: Judge,
         environment: Environment,
+        address: Callable[[], str | None],
+        voters: Callable[[], Mapping[str, int]],
+        percent: int,
+        name_of: Callable[[str], Awaitable[str]],
+        read: Callable[[CID], AsyncGenerator[bytes, None]],
     ) -> None:
-        """Answers peers' requests from now on."""
-        self._signer, self._host, self._table = signer, host, table
-        self._validator, self._environment = validator, environment
+        """Answers peers' requests from now on.
+
+        Args:
+            signer: this node's identity.
+            host: connections.
+            table: this node's records.
+            store: everybody's votes.
+            box: casts this node's.
+            judge: judges here.
+            environment: time.
+            address: of the log that this node holds.
+            voters: the electorate: peer id → weight.
+            percent: a side needs more than this share of the electorate's weight.
+            name_of: a file's name by its path, or empty.
+            read: a file's content, as far as it is here.
+        """
+        self._signer, self._host, self._table, self._store, self._box = signer, host, table, store, box
+        self._judge, self._environment, self._address = judge, environment, address
+        self._voters, self._percent, self._name_of, self._read = voters, percent, name_of, read
         serve_answers(host, VALIDATION_PROTOCOL, VoteRequest, self._answer)
 
     def made_here(self, root: CID) -> Validation:
         """The record of a file whose blocks this node made from its content: whole by the way it came."""
-        return self._record(root, valid=True, votes=0)
+        return self._record(root, "valid", 0, INTEGRITY, plan=INTEGRITY_HASH)
 
-    async def is_valid(self, root: CID, fetch: Callable[[], Awaitable[None]], read: Read) -> Validation:
-        """Whether a file is valid: by this node's record, else by its peers' votes, else by its own judgement.
+    async def is_valid(self, root: CID, fetch: Callable[[], Awaitable[None]]) -> Answer:
+        """Whether a file is valid: by this node's record, else by votes, else by its own judgement.
 
         Args:
             root: the file.
             fetch: makes it be here, for a judgement of this node's own; its errors are the caller's.
-            read: its content, once it is here.
+
+        Raises:
+            StorageError: it cannot be judged for want of space, say.
         """
         known = await self._table.get(ipfs_path(root))
-        if known is not None:
-            return known
-        peers = self._host.connected
-        votes = await self._votes(root, peers)
-        valid = sum(vote.verdict == "valid" for vote in votes)
-        if valid * 2 > len(peers):
-            record = self._record(root, valid=True, votes=len(votes))
-        else:
-            await fetch()
-            record = self._record(root, valid=await self._validator.judge(read), votes=0)
-        await self._table.keep(record)
-        return record
+        if known is not None and self._stands(known):
+            return await self._answer_of(known, OWN)
+        voted = await self._by_votes(root)
+        if voted is not None:
+            return voted
+        if known is not None and not known.is_own:  # the peers of then are gone, what they said stands
+            return await self._answer_of(known, VOTES)
+        return await self.validate(root, fetch)
 
-    async def _votes(self, root: CID, peers: Sequence[str]) -> list[Vote]:
-        votes: dict[str, Vote] = {}
+    async def validate(self, root: CID, fetch: Callable[[], Awaitable[None]]) -> Answer:
+        """Judges a file here and now, and votes; see `is_valid`."""
+        await fetch()
+        return await self._answer_of(await self._judge_here(root), OWN)
+
+    async def _judge_here(self, root: CID) -> Validation:
+        name = await self._name_of(ipfs_path(root))
+        return await self._keep(root, await self._judge.judge(root, name, lambda: self._read(root)))
+
+    async def needs(self, path: str) -> bool:
+        """Whether this node should judge a file unasked: nothing that stands is known of it, and no quorum is."""
+        known = await self._table.get(path)
+        if known is not None and self._stands(known):
+            return False
+        outcome, tally = await self._outcome(path)
+        if not outcome.verdict:
+            return True
+        if known is None:
+            await self._table.keep(self._quorum_record(path, outcome, tally))
+        return False
+
+    async def verdicts(self, paths: Sequence[str]) -> dict[str, tuple[str, Tally]]:
+        """The verdict on each of these files, as far as it is known here, and the tally; asks nobody."""
+        weights = self._electorate()
+        own = await self._table.verdicts(paths, self._judge.hash)
+        tallies = await self._store.tallies(paths, weights)
+        none = Tally(total=sum(weights.values()))
+        found = {}
+        for path in paths:
+            tally = tallies.get(path, none)
+            kept, is_own = own.get(path, ("", False))
+            decided = kept if is_own and kept in ("valid", "invalid") else ""
+            found[path] = (decided or decide(tally, self._percent).verdict or kept, tally)
+        return found
+
+    # --- by votes ------------------------------------------------------------------------------------
+
+    def _electorate(self) -> dict[str, int]:
+        return {peer: weight for peer, weight in self._voters().items() if peer not in self._box.disqualified}
+
+    async def _outcome(self, path: str) -> tuple[Outcome, Tally]:
+        tally = count(await self._store.verdicts(path), self._electorate())
+        return decide(tally, self._percent), tally
+
+    async def _by_votes(self, root: CID) -> Answer | None:
+        """The answer of the electorate: of what is here, then of what it says when asked."""
+        path, weights = ipfs_path(root), self._electorate()
+        votes = await self._store.verdicts(path)
+        tally = count(votes, weights)
+        if not decide(tally, self._percent).final:
+            await self._ask_the_rest(root, votes, weights)
+            tally = count(votes, weights)
+        outcome = decide(tally, self._percent)
+        if not outcome.verdict:
+            return None
+        record = self._quorum_record(path, outcome, tally)
+        await self._table.keep(record)
+        return await self._answer_of(record, VOTES)
+
+    async def _ask_the_rest(self, root: CID, votes: dict[str, str], weights: Mapping[str, int]) -> None:
+        """Adds the votes of connected voters that have not voted, until the outcome cannot change or time is up."""
         limit = trio.CapacityLimiter(ASK_AT_ONCE)
         with trio.move_on_after(DEADLINE):
             async with trio.open_nursery() as nursery:
 
                 async def collect(peer: str) -> None:
                     async with limit:
-                        vote = await self._vote_of(peer, root)
-                    if vote is not None:
-                        votes[peer] = vote
-                    if sum(item.verdict == "valid" for item in votes.values()) * 2 > len(peers):
-                        nursery.cancel_scope.cancel()  # the outcome cannot change any more
+                        verdict = await self._vote_of(peer, root)
+                    if verdict:
+                        votes[peer] = verdict
+                    if decide(count(votes, weights), self._percent).final:
+                        nursery.cancel_scope.cancel()
 
-                for peer in peers:
-                    nursery.start_soon(collect, peer)
-        return list(votes.values())
+                for peer in self._host.connected:
+                    if peer in weights and peer not in votes:
+                        nursery.start_soon(collect, peer)
 
-    async def _vote_of(self, peer: str, root: CID) -> Vote | None:
-        """A peer's own vote on this file, or None."""
+    async def _vote_of(self, peer: str, root: CID) -> str:
+        """A peer's own verdict on this file, or nothing."""
         try:
             answer = await ask(self._host, peer, VALIDATION_PROTOCOL, VoteRequest(bytes(root)), DEADLINE)
-            if not isinstance(answer, VoteAnswer):
-                raise InvalidMessage(f"peer {peer} answered {type(answer).__name__} for its vote")
-            if not answer.vote:
-                return None
-            vote = decode_vote(answer.vote)
+            return await self._verdict_in(answer, peer, root)
+        except InvalidRecord as error:
+            log.warning(
+                "a peer sent a vote that does not count", peer=peer, path=ipfs_path(root), error=str(error)
+            )
+            return ""
         except PeersDBError as error:
             log.info("no vote from a peer", peer=peer, path=ipfs_path(root), error=str(error))
-            return None
-        if vote.voter != peer or vote.cid != root or vote.origin != "self":
-            log.warning("a peer sent a vote that is not its own on this file", peer=peer, voter=vote.voter)
-            return None
-        return vote
+            return ""
+
+    async def _verdict_in(self, answer: Message, peer: str, root: CID) -> str:
+        if not isinstance(answer, VoteAnswer):
+            raise InvalidMessage(f"peer {peer} answered {type(answer).__name__} for its vote")
+        if not answer.ballot:
+            return ""
+        ballot = decode_ballot(answer.ballot)
+        votes = [vote for vote in ballot.votes if vote.cid == root]
+        address = self._address()
+        if ballot.peer_id != peer or not votes or not address or ballot.log != log_hash(address):
+            raise InvalidRecord(f"a vote of {ballot.peer_id} that is not its own on this file")
+        await trio.to_thread.run_sync(verify, ballot)
+        return verdict_of(vote.verdict for vote in votes)
 
     async def _answer(self, message: Message) -> Message:
         if not isinstance(message, VoteRequest):
             raise InvalidMessage("a vote is asked for by a VoteRequest")
         root = CID.from_bytes(message.cid)
-        record = await self._table.get(ipfs_path(root))
-        if record is None or record.votes > 0:
+        path = ipfs_path(root)
+        record = await self._table.get(path)
+        if record is None or not record.is_own or self._address() is None:
             return VoteAnswer(b"")
-        vote = create_vote(
-            self._signer,
-            root,
-            validator=record.validator,
-            validator_hash=hashlib.sha256(record.validator.encode()).digest(),
-            verdict="valid" if record.valid else "invalid",
-            seq=record.decided,
-            ts=record.decided,
-        )
-        return VoteAnswer(vote.data)
+        if not self._stands(record):  # it was posted here, or the validators are others by now
+            with trio.move_on_after(ANSWER_WITHIN):
+                record = await self._judge_here(root)
+        ballot = await self._store.own_on(self._signer.public_key, path)
+        if ballot is None and self._stands(record):
+            # Whole by the way it came, and nobody but the asker has wanted to know.
+            await self._box.cast((Vote(root, INTEGRITY, INTEGRITY_HASH, record.verdict),), wait=True)
+            ballot = await self._store.own_on(self._signer.public_key, path)
+        return VoteAnswer(ballot or b"")
 
-    def _record(self, root: CID, *, valid: bool, votes: int) -> Validation:
-        return Validation(ipfs_path(root), valid, votes, self._validator.name, self._environment.now_ns())
+    # --- records -------------------------------------------------------------------------------------
+
+    def _stands(self, record: Validation) -> bool:
+        return record.is_own and record.verdict in ("valid", "invalid") and record.plan == self._judge.hash
+
+    async def _keep(self, root: CID, judgement: Judgement) -> Validation:
+        record = self._record(
+            root,
+            judgement.verdict,
+            0,
+            ", ".join(vote.validator for vote in judgement.votes),
+            plan=self._judge.hash,
+            reason=judgement.reason,
+        )
+        await self._table.keep(record)
+        if self._address() is not None:
+            await self._box.cast(judgement.votes, wait=True)
+        if judgement.verdict != "valid":
+            log.info("a file is not valid", path=record.path, verdict=record.verdict, reason=record.reason)
+        return record
+
+    def _record(
+        self, root: CID, verdict: str, votes: int, validator: str, *, plan: bytes, reason: str = ""
+    ) -> Validation:
+        now = self._environment.now_ns()
+        return Validation(ipfs_path(root), verdict == "valid", votes, validator, now, verdict, plan, reason)
+
+    def _quorum_record(self, path: str, outcome: Outcome, tally: Tally) -> Validation:
+        now = self._environment.now_ns()
+        return Validation(path, outcome.verdict == "valid", tally.voters, "", now, outcome.verdict, b"", "")
+
+    async def _answer_of(self, record: Validation, decided_by: str) -> Answer:
+        said = await self._store.said_of(record.path, MAX_SAID)
+        tally = count({one.peer: one.verdict for one in said}, self._electorate())
+        return Answer(record, decided_by, tally, tuple(said))

@@ -322,6 +322,18 @@ class LogStore:
 
         return await self._database.read(job)
 
+    async def name_of(self, path: str) -> str:
+        """The name under which this path was first contributed, or empty."""
+
+        def job(conn: sqlite3.Connection) -> str:
+            row = conn.execute(
+                "SELECT name FROM entries WHERE path = ? AND name IS NOT NULL ORDER BY time, key, digest LIMIT 1",
+                (path,),
+            ).fetchone()
+            return row[0] if row else ""
+
+        return await self._database.read(job)
+
     async def contributor_of(self, path: str) -> str | None:
         """The peer id of somebody who contributed this path."""
 

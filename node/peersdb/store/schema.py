@@ -83,9 +83,45 @@ CREATE TABLE validations (
     valid INTEGER NOT NULL,
     votes INTEGER NOT NULL,   -- 0: decided by this node itself
     validator TEXT NOT NULL,
-    decided INTEGER NOT NULL  -- Unix time, nanoseconds
+    decided INTEGER NOT NULL, -- Unix time, nanoseconds
+    verdict TEXT NOT NULL,
+    plan BLOB NOT NULL,       -- hash of all that judged; empty: decided by votes
+    reason TEXT NOT NULL
 ) WITHOUT ROWID;
 
 -- Members this node has heard of, by their own signed address records.
 CREATE TABLE members (peer TEXT PRIMARY KEY, seq INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
+
+-- Who votes. `one` and `other`: two ballots of one place, which disqualify their voter.
+CREATE TABLE voters (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, peer TEXT NOT NULL, one BLOB, other BLOB);
+
+-- Their chains: the last seq, and the hash of that ballot.
+CREATE TABLE voter_chains (
+    voter INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    tip BLOB NOT NULL,
+    votes INTEGER NOT NULL,
+    PRIMARY KEY (voter, epoch)
+) WITHOUT ROWID;
+
+CREATE TABLE ballots (
+    id INTEGER PRIMARY KEY,
+    voter INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    UNIQUE (voter, epoch, seq)
+);
+
+-- What a voter's newest ballot on a file says of it, all its validators together.
+CREATE TABLE voted (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
+CREATE TABLE votes (
+    file INTEGER NOT NULL,
+    voter INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (file, voter)
+) WITHOUT ROWID;
 """

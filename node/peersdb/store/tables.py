@@ -5,8 +5,9 @@ Functions with a connection are for jobs that must be one transaction with somet
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from peersdb.core.records import MemberRecord
@@ -31,20 +32,48 @@ def want(conn: sqlite3.Connection, paths: Iterable[str]) -> None:
 def record_validation(conn: sqlite3.Connection, record: Validation) -> None:
     """Keeps a validation record; a newer one replaces the older."""
     conn.execute(
-        "INSERT OR REPLACE INTO validations VALUES (?, ?, ?, ?, ?)",
-        (record.path, record.valid, record.votes, record.validator, record.decided),
+        "INSERT OR REPLACE INTO validations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            record.path,
+            record.valid,
+            record.votes,
+            record.validator,
+            record.decided,
+            record.verdict,
+            record.plan,
+            record.reason,
+        ),
     )
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What this node holds of a file: the original's ``{path, isValid, voteCnt}``, by whom and when."""
+    """What this node holds of a file: the original's ``{path, isValid, voteCnt}``, by whom and when.
+
+    Attributes:
+        path: the file.
+        valid: the verdict is ``valid``.
+        votes: how many votes decided; 0: this node itself did.
+        validator: the names of the validators that did.
+        decided: nanoseconds since 1970.
+        verdict: ``valid``, ``invalid``, ``error`` or ``abstain``.
+        plan: hash of all that judges on this node, when it did; empty: votes decided.
+        reason: why it is not valid.
+    """
 
     path: str
     valid: bool
     votes: int
     validator: str
     decided: int
+    verdict: str
+    plan: bytes
+    reason: str
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this node judged the file itself."""
+        return self.votes == 0
 
 
 class Pins:
@@ -130,6 +159,24 @@ class Validations:
         def job(conn: sqlite3.Connection) -> Validation | None:
             row = conn.execute("SELECT * FROM validations WHERE path = ?", (path,)).fetchone()
             return Validation(row[0], bool(row[1]), *row[2:]) if row else None
+
+        return await self._database.read(job)
+
+    async def verdicts(self, paths: Sequence[str], plan: bytes) -> dict[str, tuple[str, bool]]:
+        """The verdicts kept on these files, and whether each is this node's own.
+
+        Args:
+            paths: the files.
+            plan: hash of all that judges here now; what was judged otherwise is left out.
+        """
+
+        def job(conn: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
+            rows = conn.execute(
+                "SELECT path, verdict, votes = 0 FROM validations"
+                " WHERE path IN (SELECT value FROM json_each(?)) AND (votes > 0 OR plan = ?)",
+                (json.dumps(list(paths)), plan),
+            )
+            return {path: (verdict, bool(own)) for path, verdict, own in rows}
 
         return await self._database.read(job)
 

@@ -105,6 +105,15 @@ class Rules:
             raise SettingsError("validation " + "; ".join(faults))
         return cls(tuple(rules))
 
+    @property
+    def hash(self) -> bytes:
+        """Of the patterns and of all that they choose, 32 bytes: another hash, and files are judged anew."""
+        parts = [
+            json.dumps(rule.patterns).encode() + b"".join(check.hash for check in rule.checks)
+            for rule in self._rules
+        ]
+        return hashlib.sha256(_DOMAIN + b"\0".join(parts)).digest()
+
     def for_file(self, name: str, head: bytes) -> list[Check]:
         """The checks of a file, in the order of the rules.
 

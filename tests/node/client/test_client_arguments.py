@@ -19,6 +19,7 @@ EXAMPLES = {
     "status": ["--json"],
     "peers": [],
     "isvalid": ["/ipfs/x"],
+    "validate": ["/ipfs/x"],
     "benchmark": [],
     "benchmarks": [],
 }

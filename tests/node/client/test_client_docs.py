@@ -25,8 +25,8 @@ def test_each_command_has_its_row_with_its_options() -> None:
         if name in COMMANDS:
             needed = ["x"] if re.search(r"[A-Z]", re.sub(r"\[.*", "", told)) else []
             given = vars(parse([name, *needed], {}))
-            options = {key for key in given if f"--{key}" in told}
-            assert options == set(given) & {"json", "name", "since", "limit"} | (
+            options = {key for key in given if f"--{key.replace('_', '-')}" in told}
+            assert options == set(given) & {"json", "name", "since", "limit", "verdict", "only_valid"} | (
                 {"path"} if name == "query" else set()
             ), name
 

@@ -15,7 +15,8 @@ import pytest
 from client_peers import PATIENCE, answering, read_request, response, run_client
 
 ROW = (
-    b'{"path":"/ipfs/x","contributor":"someone","creationTS":"2025-06-01T12:00:00Z","name":"a\\tb","size":7}'
+    b'{"path":"/ipfs/x","contributor":"someone","creationTS":"2025-06-01T12:00:00Z","name":"a\\tb","size":7,'
+    b'"verdict":"valid"}'
 )
 PAGE_OF_ONE = b'{"contributions":[' + ROW + b'],"cursor":"1"}'
 
@@ -110,14 +111,14 @@ def test_files_that_cannot_be_shared_are_named_before_any_is_shared(
     assert shown.err.endswith("(unreadable)\n")
 
 
-def test_lines_in_a_pipe_have_five_fields_and_json_is_the_nodes_own() -> None:
+def test_lines_in_a_pipe_have_six_fields_and_json_is_the_nodes_own() -> None:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(response(PAGE_OF_ONE))
 
     with answering(serve) as url:
         result = run_client("query", PEERSDB_API=url)
-    assert result.stdout == b"/ipfs/x\tsomeone\t2025-06-01T12:00:00Z\t7\ta\\tb\n"
+    assert result.stdout == b"/ipfs/x\tsomeone\t2025-06-01T12:00:00Z\t7\ta\\tb\tvalid\n"
     with answering(serve) as url:
         result = run_client("query", "--json", PEERSDB_API=url)
     assert result.stdout == PAGE_OF_ONE + b"\n"

@@ -90,7 +90,19 @@ GOLDEN = {
         "a2617465766f74653f63636964d82a582500015512202d711642b726b04401627ca9fbac32f5c8530fb1903cc4db"
         "02258717921a4881"
     ),
-    wire.VoteAnswer(b"vote"): ("a2617464766f746564766f746544766f7465"),
+    wire.VoteAnswer(b"ballot"): ("a2617464766f74656662616c6c6f744662616c6c6f74"),
+    wire.VoteHeads(PRINT): (
+        "a26174667668656164736b66696e6765727072696e745820b803cb86c04c6e16a92b0bc6a7ad8a1b1a4e0dbac6ba0ff5"
+        "e07987af79d13fa3"
+    ),
+    wire.VoteVector(((b"\x02" * 32, 5, 2, b"\x03" * 8),)): (
+        "a261746776766563746f7266636861696e738184582002020202020202020202020202020202020202020202020202020202"
+        "020202020502480303030303030303"
+    ),
+    wire.Ballots((b"one", b"two"), True, False): (
+        "a461746762616c6c6f7473646c697665f5646d6f7265f46762616c6c6f747382436f6e654374776f"
+    ),
+    wire.Equivocation(b"one", b"two"): ("a361746774776f666f6c64636f6e65436f6e65656f746865724374776f"),
     wire.BenchmarkRequest(): ("a161746a62656e63686d61726b3f"),
     wire.BenchmarkAnswer(b"{}"): ("a261746962656e63686d61726b646a736f6e427b7d"),
 }
@@ -99,6 +111,7 @@ ints = st.integers(0, 2**63 - 1)
 prints = st.binary(min_size=32, max_size=32) | st.binary(min_size=28, max_size=28).map(
     lambda rest: b"\x01\x55\x12\x1c" + rest  # what looks like a CID, too
 )
+tips = st.binary(min_size=8, max_size=8)
 keys = st.binary(min_size=32, max_size=32).map(bytes.hex)
 cids = st.binary(max_size=4).map(lambda data: bytes(CID.of(data)))
 small = st.binary(min_size=1, max_size=20)
@@ -129,6 +142,12 @@ messages = st.one_of(
     st.builds(wire.BlockHeader, ints, cids, st.integers(-1, wire.MAX_BLOCK)),
     st.builds(wire.VoteRequest, cids),
     st.builds(wire.VoteAnswer, st.binary(max_size=50)),
+    st.builds(wire.VoteHeads, prints),
+    st.builds(
+        wire.VoteVector, st.lists(st.tuples(prints, ints, st.integers(1, 9), tips), max_size=4).map(tuple)
+    ),
+    st.builds(wire.Ballots, tuples, st.booleans(), st.booleans()),
+    st.builds(wire.Equivocation, small, small),
     st.builds(wire.BenchmarkRequest),
     st.builds(wire.BenchmarkAnswer, st.binary(max_size=50)),
 )
@@ -147,7 +166,7 @@ def test_the_bytes_of_a_message_do_not_change(message):
 
 def test_every_type_has_golden_bytes():
     assert {type(message) for message in GOLDEN} == set(framing._TYPES.values())
-    assert len(framing._TYPES) == 17
+    assert len(framing._TYPES) == 21
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda rest: b"\xa2\x61t\x64want" + rest))

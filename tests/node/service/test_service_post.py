@@ -33,7 +33,9 @@ async def everything(node):
     for row in sorted(rows, key=lambda row: row.path):
         record = await node.contributions.is_valid(row.path)
         _, target = await node.contributions.get(row.path)
-        found.append((row.path, row.contributor, row.name, row.size, record.valid, target.read_bytes()))
+        found.append(
+            (row.path, row.contributor, row.name, row.size, record.record.valid, target.read_bytes())
+        )
     return found, (await node.status())["pins"]
 
 

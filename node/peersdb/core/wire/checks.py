@@ -5,7 +5,7 @@ from typing import Any
 
 from peersdb.core.cid import CID
 from peersdb.core.identity import KEY_SIZE, is_hex
-from peersdb.core.wire.limits import FINGERPRINT_SIZE, MAX_ADDRESS, MAX_CID, MAX_INT
+from peersdb.core.wire.limits import FINGERPRINT_SIZE, MAX_ADDRESS, MAX_CID, MAX_INT, TIP_SIZE
 from peersdb.errors import InvalidCID, InvalidMessage
 
 Check = Callable[[Any], Any]
@@ -84,6 +84,19 @@ def check_writer(value: Any) -> tuple[str, int, int]:
         raise InvalidMessage("is not a list of [key, epoch, seq]")
     key, epoch, seq = value
     return check_key(key), check_int(0)(epoch), check_int(0)(seq)
+
+
+def check_chain(value: Any) -> tuple[bytes, int, int, bytes]:
+    """How far a voter's chain goes: (key, epoch, seq, beginning of the last ballot's hash)."""
+    if type(value) not in (list, tuple) or len(value) != 4:
+        raise InvalidMessage("is not a list of [key, epoch, seq, tip]")
+    key, epoch, seq, tip = value
+    return (
+        check_bytes(KEY_SIZE, KEY_SIZE)(key),
+        check_int(0)(epoch),
+        check_int(1)(seq),
+        check_bytes(TIP_SIZE, TIP_SIZE)(tip),
+    )
 
 
 def check_range(value: Any) -> tuple[int, bytes, int, bytes, int, bytes]:

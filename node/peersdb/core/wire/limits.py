@@ -23,7 +23,12 @@ MAX_WANTED = 256  # blocks of one request
 MAX_CID = 45  # bytes; CIDv1 with the longest codec number
 MAX_BLOCK = 2 * 1024 * 1024  # bytes; what IPFS's bitswap takes too
 MAX_BENCHMARK = 256 * 1024  # bytes of JSON
-MAX_VOTE = 1024  # bytes of a vote; ours have about 330
+MAX_BALLOTS = 4096  # of one message; the smallest has 270 bytes
+MAX_BALLOT_BYTES = 256 * 1024  # of one message but for its last ballot: twelve peers at once hold 3 MiB
+MAX_CHAINS = 8192  # of voters: 85 bytes each, under 1 MiB
+TIP_SIZE = (
+    8  # bytes of a hash that tell whether two chains of one length are one; what differs is proved by ballots
+)
 MAX_SMALL = 512  # bytes of a message without lists
 FINGERPRINT_SIZE = 32
 MAX_INT = 2**63 - 1  # what SQLite stores

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from peersdb.core.ballots import MAX_BALLOT
 from peersdb.core.entry import MAX_ENTRY
 from peersdb.core.identity import MAX_IDENTITY
 from peersdb.core.wire.checks import (
@@ -10,6 +11,7 @@ from peersdb.core.wire.checks import (
     check_address,
     check_bool,
     check_bytes,
+    check_chain,
     check_cid,
     check_int,
     check_key,
@@ -19,8 +21,11 @@ from peersdb.core.wire.checks import (
 )
 from peersdb.core.wire.limits import (
     FINGERPRINT_SIZE,
+    MAX_BALLOT_BYTES,
+    MAX_BALLOTS,
     MAX_BENCHMARK,
     MAX_BLOCK,
+    MAX_CHAINS,
     MAX_CID,
     MAX_ENTRIES,
     MAX_FRAME,
@@ -31,7 +36,6 @@ from peersdb.core.wire.limits import (
     MAX_RECORD,
     MAX_RECORDS,
     MAX_SMALL,
-    MAX_VOTE,
     MAX_WANTED,
     MAX_WRITERS,
 )
@@ -282,12 +286,72 @@ class VoteRequest:
 
 @dataclass(frozen=True, slots=True)
 class VoteAnswer:
-    """The sender's signed vote (`core.votes`); empty when it has not judged the file itself."""
+    """The sender's ballot on the file (`core.ballots`); empty when it has not judged the file itself."""
 
     TYPE: ClassVar[str] = "vote"
-    MAX_SIZE: ClassVar[int] = MAX_VOTE + MAX_SMALL
-    CHECKS: ClassVar[dict[str, Check]] = {"vote": check_bytes(MAX_VOTE)}
-    vote: bytes
+    MAX_SIZE: ClassVar[int] = MAX_BALLOT + MAX_SMALL
+    CHECKS: ClassVar[dict[str, Check]] = {"ballot": check_bytes(MAX_BALLOT)}
+    ballot: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VoteHeads:
+    """What the sender has of all voters' chains, in one number; said after the hello and from time to time."""
+
+    TYPE: ClassVar[str] = "vheads"
+    MAX_SIZE: ClassVar[int] = MAX_SMALL
+    CHECKS: ClassVar[dict[str, Check]] = {"fingerprint": check_bytes(FINGERPRINT_SIZE, FINGERPRINT_SIZE)}
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VoteVector:
+    """Sent where that differs: how far the sender has each voter's chain. It asks for `Ballots` beyond.
+
+    Attributes:
+        chains: (key, epoch, seq, the first bytes of the last ballot's hash).
+    """
+
+    TYPE: ClassVar[str] = "vvector"
+    MAX_SIZE: ClassVar[int] = MAX_FRAME
+    CHECKS: ClassVar[dict[str, Check]] = {"chains": check_many(check_chain, MAX_CHAINS)}
+    chains: tuple[tuple[bytes, int, int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ballots:
+    """Ballots, those of one chain in its order.
+
+    Attributes:
+        ballots: as signed.
+        live: pushed, and not an answer to a `VoteVector`.
+        more: there are more: ask again.
+    """
+
+    TYPE: ClassVar[str] = "ballots"
+    MAX_SIZE: ClassVar[int] = MAX_BALLOT_BYTES + MAX_BALLOT + MAX_BALLOTS * 8 + MAX_SMALL
+    CHECKS: ClassVar[dict[str, Check]] = {
+        "ballots": check_many(check_bytes(MAX_BALLOT, 1), MAX_BALLOTS),
+        "live": check_bool,
+        "more": check_bool,
+    }
+    ballots: tuple[bytes, ...]
+    live: bool
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Equivocation:
+    """Two ballots that contradict each other: their voter counts no more."""
+
+    TYPE: ClassVar[str] = "twofold"
+    MAX_SIZE: ClassVar[int] = 2 * MAX_BALLOT + MAX_SMALL
+    CHECKS: ClassVar[dict[str, Check]] = {
+        "one": check_bytes(MAX_BALLOT, 1),
+        "other": check_bytes(MAX_BALLOT, 1),
+    }
+    one: bytes
+    other: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +389,10 @@ Message = (
     | BlockHeader
     | VoteRequest
     | VoteAnswer
+    | VoteHeads
+    | VoteVector
+    | Ballots
+    | Equivocation
     | BenchmarkRequest
     | BenchmarkAnswer
 )

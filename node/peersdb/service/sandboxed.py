@@ -1,0 +1,69 @@
+"""The validators of the rules, run in the sandbox, as the judge wants them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from peersdb.errors import SettingsError
+from peersdb.service.judging import AT_ONCE
+from peersdb.settings import Settings
+from peersdb.validators.rules import MAX_DOCUMENT, Check, Rules
+from peersdb.validators.sandbox import Judgement, Sandbox, open_sandbox
+
+
+class SandboxedValidators:
+    """What the rules name.
+
+    Attributes:
+        hash: of the rules and of all that they name.
+        protection: what holds a validator back on this machine.
+    """
+
+    def __init__(self, rules: Rules, sandbox: Sandbox) -> None:
+        """Nothing runs yet."""
+        self._rules, self._sandbox = rules, sandbox
+        self.hash = rules.hash
+        self.protection = sandbox.protection
+
+    def checks_for(self, name: str, head: bytes) -> Sequence[Check]:
+        """Those for a file of this name (or none) that begins so."""
+        return self._rules.for_file(name, head)
+
+    async def run(self, check: Check, file: Path) -> Judgement:
+        """What one of them says of a file; it never fails."""
+        return await self._sandbox.run(check, file)
+
+
+def read_rules(settings: Settings) -> Rules:
+    """The rules that this node was told, or the default ones.
+
+    Raises:
+        SettingsError: they cannot be read, or have faults.
+    """
+    if not settings.validators:
+        return Rules.default()
+    try:
+        with settings.validators_path.open("rb") as file:
+            text = file.read(MAX_DOCUMENT + 1)
+    except OSError as error:
+        raise SettingsError(
+            f"flag -validators: cannot read {settings.validators}: {error.strerror}"
+        ) from error
+    try:
+        return Rules.read(text)
+    except SettingsError as error:
+        raise SettingsError(f"flag -validators: {settings.validators}: {error}") from error
+
+
+@asynccontextmanager
+async def open_validators(rules: Rules, repo: Path) -> AsyncGenerator[SandboxedValidators, None]:
+    """The validators of a node; nothing is started before the first judgement.
+
+    Args:
+        rules: which look at which file.
+        repo: the node's directory, which none of them may read.
+    """
+    async with open_sandbox(scratch=repo / "sandbox", workers=AT_ONCE, private=[repo]) as sandbox:
+        yield SandboxedValidators(rules, sandbox)

@@ -1,0 +1,205 @@
+"""Real files, judged by real validators in the sandbox: who judges, who votes, what is decided."""
+
+import json
+
+import pytest
+import trio
+from service_helpers import address, eventually, same, stranger, world
+
+from peersdb.core.ballots import Vote, create_ballot, log_hash
+from peersdb.core.cid import parse_path
+from peersdb.core.wire import VALIDATION_PROTOCOL, VoteAnswer, VoteRequest
+from peersdb.errors import SettingsError
+from peersdb.net.ask import ask, serve_answers
+
+GOOD, BROKEN = b'{"a": [1, 2, 3]}\n', b'{"a": [1, 2, \n'
+
+
+async def share(node, content, name):
+    return await node.contributions.post(content, name)
+
+
+async def cluster(nodes, number, **options):
+    root = await nodes.start("root", root=True, **options)
+    others = [await nodes.start(f"n{one}", bootstrap=(address(root),), **options) for one in range(number)]
+    await eventually(lambda: same(root, *others))
+    await eventually(lambda: all(len(node.replication.agreed) == number for node in (root, *others)))
+    return root, others
+
+
+async def test_what_a_node_posts_it_judges_when_it_is_asked(tmp_path):
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        good, broken = await share(root, GOOD, "good.json"), await share(root, BROKEN, "broken.json")
+        answer = await root.contributions.is_valid(good)
+        assert (answer.record.verdict, answer.decided_by, answer.record.votes) == ("valid", "own", 0)
+        answer = await root.contributions.is_valid(broken)
+        assert (answer.record.valid, answer.record.verdict) == (False, "invalid")
+        assert answer.record.reason.startswith("json/1: ")
+        (said,) = answer.said
+        assert {vote.validator: vote.verdict for vote in said.votes} == {
+            "integrity/1": "valid",
+            "size/1": "valid",
+            "json/1": "invalid",
+        }
+
+
+async def test_more_than_half_of_the_peers_decide_without_a_judgement_here(tmp_path):
+    async with world(tmp_path) as nodes:
+        root, (a, b) = await cluster(nodes, 2)
+        path = await share(root, BROKEN, "broken.json")
+        await eventually(lambda: same(root, a, b))
+        for node in (root, a):
+            assert not (await node.contributions.validate(path)).record.valid
+
+        async def has_both():
+            return len(await b.votes._store.verdicts(path)) == 2
+
+        await eventually(has_both)
+        answer = await b.contributions.is_valid(path)
+        assert (answer.record.verdict, answer.decided_by, answer.record.votes) == ("invalid", "votes", 2)
+        assert (answer.tally.invalid, answer.tally.total) == (2, 2)
+        assert {said.peer for said in answer.said} == {root.host.peer_id, a.host.peer_id}
+        # What it took over from others it does not vote with.
+        answer = await ask(a.host, b.host.peer_id, VALIDATION_PROTOCOL, VoteRequest(bytes(parse_path(path))))
+        assert answer == VoteAnswer(b"")
+
+
+async def test_without_a_quorum_the_node_judges_for_itself(tmp_path):
+    async with world(tmp_path) as nodes:
+        root, (a, b) = await cluster(nodes, 2)
+        path = await share(root, BROKEN, "broken.json")
+        await eventually(lambda: same(root, a, b))
+        answer = await b.contributions.is_valid(path)  # one of two is not more than half
+        assert (answer.record.verdict, answer.decided_by, answer.record.votes) == ("invalid", "own", 0)
+
+
+async def test_named_voters_decide_by_their_weight_and_others_do_not_count(tmp_path):
+    async with world(tmp_path) as nodes:
+        root, (a, b) = await cluster(nodes, 2)
+        voters = (f"{root.host.peer_id}=3", f"{a.host.peer_id}=1")
+        judge = await nodes.start("judge", bootstrap=(address(root),), voters=voters, quorum=75)
+        path = await share(root, BROKEN, "broken.json")
+        await eventually(lambda: same(root, a, b, judge))
+        await b.contributions.validate(path)
+        await root.contributions.validate(path)
+
+        async def known():
+            return len(await judge.votes._store.verdicts(path)) == 2
+
+        await eventually(known)
+        verdict, tally = (await judge.validation.verdicts([path]))[path]
+        assert (verdict, tally.invalid, tally.total, tally.voters) == (
+            "",
+            3,
+            4,
+            1,
+        )  # 75 % is not more than 75 %
+        await a.contributions.validate(path)
+
+        async def decided():
+            return (await judge.validation.verdicts([path]))[path][0] == "invalid"
+
+        await eventually(decided)
+        assert (await judge.contributions.is_valid(path)).decided_by == "votes"
+
+
+async def test_a_peer_judges_what_it_posted_when_it_is_asked_for_its_vote(tmp_path):
+    async with world(tmp_path) as nodes:
+        root, (a,) = await cluster(nodes, 1)
+        path = await share(root, BROKEN, "broken.json")
+        await eventually(lambda: same(root, a))
+        answer = await a.contributions.is_valid(path)
+        assert (answer.record.verdict, answer.decided_by, answer.record.votes) == ("invalid", "votes", 1)
+
+
+LIES = {
+    "silent": lambda _node, _me, _root: b"",
+    "no ballot": lambda _node, _me, _root: b"\xa0",
+    "on another file": lambda node, me, _root: signed(
+        node, me.signer, parse_path("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku")
+    ),
+    "another's": lambda node, _me, root: signed(node, node._repo.signer, root),
+    "of another log": lambda _node, me, root: signed(None, me.signer, root),
+}
+
+
+def signed(node, signer, root):
+    log = log_hash(node.replication.state.address if node else "/orbitdb/zdpuother")
+    votes = [Vote(root, "json/1", b"\x02" * 32, "valid")]
+    return create_ballot(signer, log, epoch=1, seq=1, prev=b"", ts=1, votes=votes).data
+
+
+@pytest.mark.parametrize("kind", LIES)
+async def test_an_answer_that_is_no_vote_of_the_peer_does_not_count(tmp_path, kind):
+    async with world(tmp_path) as nodes, stranger() as liar:
+        root = await nodes.start("root", root=True)
+        path = await share(root, BROKEN, "broken.json")
+        cid = parse_path(path)
+
+        async def answer(_question):
+            return VoteAnswer(LIES[kind](root, liar, cid))
+
+        serve_answers(liar.host, VALIDATION_PROTOCOL, VoteRequest, answer)
+        await liar.meet(root)
+        await eventually(lambda: liar.host.peer_id in root.replication.agreed)
+        answer = await root.validation._by_votes(cid)
+        assert answer is None
+        assert (await root.contributions.is_valid(path)).record.verdict == "invalid"
+
+
+async def test_arrivals_are_judged_unasked_and_once_there_is_a_quorum_by_nobody_else(tmp_path):
+    async with world(tmp_path) as nodes:
+        root, others = await cluster(nodes, 3, validate=True)
+        every = [root, *others]
+        paths = [await share(root, json.dumps(number).encode(), f"{number}.json") for number in range(10)]
+        paths.append(await share(root, BROKEN, "broken.json"))
+
+        async def all_known():
+            for node in every:
+                found = await node.validation.verdicts(paths)
+                if [found[path][0] for path in paths] != ["valid"] * 10 + ["invalid"]:
+                    return False
+            return True
+
+        await eventually(all_known)
+        with trio.move_on_after(1):
+            await eventually(lambda: False)
+        # Of three peers two are more than half: hardly ever do all four have to judge a file.
+        votes = [len(await root.votes._store.verdicts(path)) for path in paths]
+        assert all(2 <= number <= 4 for number in votes)
+
+
+async def test_rules_choose_validators_and_other_rules_judge_anew(tmp_path):
+    rules = tmp_path / "rules.json"
+    rules.write_text(
+        json.dumps([{"pattern": "*", "validators": [{"name": "size", "options": {"max_bytes": 4}}]}])
+    )
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        path = await share(root, GOOD, "good.json")
+        assert (await root.contributions.is_valid(path)).record.valid
+        await nodes.stop("root")
+        root = await nodes.start("root", root=True, validators=str(rules))
+        answer = await root.contributions.is_valid(path)
+        assert not answer.record.valid
+        assert answer.record.reason.startswith("size/1: ")
+
+
+@pytest.mark.parametrize("text", ["{", '[{"pattern": "*", "validators": [{"name": "nobody"}]}]'])
+async def test_rules_with_a_fault_are_told_at_the_start(tmp_path, text):
+    rules = tmp_path / "rules.json"
+    rules.write_text(text)
+    async with world(tmp_path) as nodes:
+        for name in (str(rules), str(tmp_path / "none.json")):
+            with pytest.raises(SettingsError, match=r"flag -validators"):
+                await nodes.start("root", root=True, validators=name)
+
+
+async def test_status_tells_of_votes_and_of_the_sandbox(tmp_path):
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        await root.contributions.validate(await share(root, GOOD, "good.json"))
+        status = (await root.status())["validation"]
+        assert (status["voters"], status["votes"], status["disqualified"]) == (1, 3, [])
+        assert status["sandbox"]
