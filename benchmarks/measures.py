@@ -16,6 +16,7 @@ from benchmarks.files import files
 from benchmarks.operator import operator, operator_many
 from benchmarks.posts import CLIENTS, budget, post, post_files
 from benchmarks.result import Result
+from benchmarks.validators import validators
 
 MIB = 1024 * 1024
 #: The smaller of the two logs that a new peer gets.
@@ -92,6 +93,7 @@ MEASURES: dict[str, Measure] = {
     "files": files,
     "operator": operator,
     "operator-many": operator_many,
+    "validators": validators,
 }
 
 

@@ -18,10 +18,19 @@ def names(requirements):
 @pytest.mark.parametrize(
     ("locked", "asked"),
     [
-        ("node", PROJECT["dependencies"]),
+        ("node", [*PROJECT["dependencies"], *EXTRAS["validators"]]),
         ("operator", EXTRAS["operator"]),
         ("loadtests", EXTRAS["loadtests"]),
-        ("dev", [*PROJECT["dependencies"], *EXTRAS["operator"], *EXTRAS["loadtests"], *EXTRAS["dev"]]),
+        (
+            "dev",
+            [
+                *PROJECT["dependencies"],
+                *EXTRAS["operator"],
+                *EXTRAS["loadtests"],
+                *EXTRAS["validators"],
+                *EXTRAS["dev"],
+            ],
+        ),
     ],
 )
 def test_a_locked_list_has_all_that_its_image_or_environment_asks_for(locked, asked):

@@ -1,12 +1,12 @@
 """What kind of file it is: by its name, or by its first bytes where the name says nothing. Pure.
 
-The answer chooses validators and is the same on every node: tables of this machine (``/etc/mime.types``) are not read.
+The answer chooses validators, so it is the same on every node: no table of this machine (``/etc/mime.types``) or of
+this Python's release is read.
 """
 
 from __future__ import annotations
 
 import csv
-import mimetypes
 
 UNKNOWN = "application/octet-stream"
 EMPTY = "application/x-empty"
@@ -14,6 +14,7 @@ EMPTY = "application/x-empty"
 _BY_SUFFIX = {
     ".arrow": "application/vnd.apache.arrow.file",
     ".arrows": "application/vnd.apache.arrow.stream",
+    ".bz2": "application/x-bzip2",
     ".csv": "text/csv",
     ".feather": "application/vnd.apache.arrow.file",
     ".geojson": "application/geo+json",
@@ -22,13 +23,23 @@ _BY_SUFFIX = {
     ".jsonl": "application/x-ndjson",
     ".ndjson": "application/x-ndjson",
     ".npy": "application/x-npy",
+    ".md": "text/markdown",
     ".parquet": "application/vnd.apache.parquet",
     ".tar": "application/x-tar",
     ".tgz": "application/gzip",
     ".tsv": "text/tab-separated-values",
     ".txt": "text/plain",
+    ".xz": "application/x-xz",
     ".zip": "application/zip",
 }
+_GUESSED = frozenset(
+    (
+        "text/csv",
+        "text/tab-separated-values",
+        "application/json",
+        "application/x-ndjson",
+    )
+)
 _MAGIC = (
     (0, b"PAR1", "application/vnd.apache.parquet"),
     (0, b"ARROW1\0\0", "application/vnd.apache.arrow.file"),
@@ -50,22 +61,25 @@ _MAGIC = (
     (0, b"SQLite format 3\0", "application/vnd.sqlite3"),
     (0, b"\x7fELF", "application/x-executable"),
 )
-_BUILT_INTO_PYTHON = mimetypes.MimeTypes(filenames=())
 
 
 def media_type(name: str, head: bytes) -> str:
-    """The media type: by the name's suffix, else by the content."""
-    return by_name(name) or sniff(head)
+    """The media type: by the name's suffix, else by the content.
+
+    With a suffix that is not known, what the content looks like is believed of binary formats alone: that lines have
+    the same number of commas does not make a log a table.
+    """
+    suffix = _suffix(name)
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    kind = sniff(head)
+    return "text/plain" if suffix and kind in _GUESSED else kind
 
 
-def by_name(name: str) -> str:
-    """The media type that a file name claims, or empty."""
+def _suffix(name: str) -> str:
     base = name.rpartition("/")[2].lower()
-    _, dot, suffix = base.rpartition(".")
-    if not dot:
-        return ""
-    known = _BY_SUFFIX.get(f".{suffix}")
-    return known or _BUILT_INTO_PYTHON.types_map[True].get(f".{suffix}", "")
+    stem, dot, suffix = base.rpartition(".")
+    return f".{suffix}" if stem and dot else ""
 
 
 def sniff(head: bytes) -> str:

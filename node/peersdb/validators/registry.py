@@ -34,11 +34,19 @@ _MADE = frozenset((".pyc", ".pyo", ".so", ".pyd", ".dylib"))
 _DOMAIN = b"peersdb-validator-v1:"
 _HERE = Path(__file__).parent
 
-#: The built-in ones: version (a new one whenever a verdict may change) and module.
-BUILTIN: Mapping[str, tuple[str, str]] = {
-    "size": ("1", "size"),
-    "json": ("1", "json_document"),
+#: The built-in ones: version (a new one whenever a verdict may change), module and function.
+BUILTIN: Mapping[str, tuple[str, str, str]] = {
+    "archive": ("1", "archive", "check"),
+    "arrow": ("1", "columnar", "check_arrow"),
+    "csv": ("1", "table_schema", "check"),
+    "drift": ("1", "drift", "check"),
+    "json": ("1", "json_document", "check"),
+    "parquet": ("1", "columnar", "check_parquet"),
+    "quality": ("1", "quality", "check"),
+    "size": ("1", "size", "check"),
 }
+#: What the modules of built-ins share, and what decides their verdicts too.
+_SHARED = ("builtin/tables.py", "media.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +101,9 @@ def find(name: str) -> Known | None:
         SettingsError: it is installed, but cannot be used.
     """
     if name in BUILTIN:
-        version, module = BUILTIN[name]
-        dotted = f"{GROUP}.builtin.{module}"
-        source = _digest([(f"{module}.py", _HERE / "builtin" / f"{module}.py")])
-        return Known(name, version, f"{dotted}:check", builtin=True, source=source)
+        version, module, function = BUILTIN[name]
+        source = _digest([(part, _HERE / part) for part in (f"builtin/{module}.py", *_SHARED)])
+        return Known(name, version, f"{GROUP}.builtin.{module}:{function}", builtin=True, source=source)
     points = _entry_points()
     if name not in points:
         return None

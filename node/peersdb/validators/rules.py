@@ -26,10 +26,20 @@ MAX_LABEL = 128  # characters that a vote has for the validator's name
 _DOMAIN = b"peersdb-checks-v1:"
 
 DEFAULT: list[dict[str, Any]] = [
-    {"pattern": "*", "validators": [{"name": "size"}]},
+    {"pattern": "*", "validators": ["size"]},
+    {"pattern": ["text/csv", "text/tab-separated-values"], "validators": ["csv"]},
+    {"pattern": ["application/json", "application/geo+json", "application/x-ndjson"], "validators": ["json"]},
+    {"pattern": "application/vnd.apache.parquet", "validators": ["parquet"]},
+    {"pattern": "application/vnd.apache.arrow.*", "validators": ["arrow"]},
     {
-        "pattern": ["application/json", "application/geo+json", "application/x-ndjson"],
-        "validators": [{"name": "json"}],
+        "pattern": [
+            "application/zip",
+            "application/x-tar",
+            "application/gzip",
+            "application/x-bzip2",
+            "application/x-xz",
+        ],
+        "validators": ["archive"],
     },
 ]
 

@@ -97,6 +97,10 @@ async def open_sandbox(
                 yield sandbox
             finally:
                 nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:  # the sandbox's own tasks raise nothing: it is the caller's, as it was
+            raise group.exceptions[0] from None
+        raise
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(shutil.rmtree, scratch, True)
