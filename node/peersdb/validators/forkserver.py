@@ -83,7 +83,7 @@ class Server:
 
     def run(self) -> None:
         """Serves until the node closes its end."""
-        self._send({"ready": os.getpid()})
+        self._send({"ready": os.getpid(), "protection": protection.describe(self._protection)})
         try:
             while self._turn():
                 pass
@@ -103,6 +103,7 @@ class Server:
             else:
                 self._pipe(key.data, key.fd)
         self._reap()
+        self._end_strays()
         now = time.monotonic()
         for worker in list(self._workers.values()):
             self._look_at(worker, now)
@@ -242,7 +243,6 @@ class Server:
             worker.scratch.chmod(0o700)
         shutil.rmtree(worker.scratch, ignore_errors=True)
         self._answer(worker.job, *_verdict(worker, code, self._limits), seconds)
-        self._end_strays()
 
     def _pipe_to_the_end(self, worker: Worker, fd: int) -> None:
         with contextlib.suppress(BlockingIOError):

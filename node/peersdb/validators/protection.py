@@ -5,7 +5,6 @@ A protection that the kernel does not have is left out and said so; one that it 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 from collections.abc import Iterable
@@ -30,6 +29,8 @@ SYSTEM_READ = (
     "/dev/urandom",
     "/sys/devices/system/cpu",
 )
+NO_LANDLOCK = "no landlock (not in this kernel, or forbidden): validators read and write what this user can"
+NO_SECCOMP = f"no seccomp ({syscalls.LIBRARY} is not installed): validators open sockets and start processes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +55,21 @@ def find() -> Protection:
     return Protection(kernel.landlock_abi(), program)
 
 
-def describe() -> tuple[str, ...]:
-    """What is on, and what is not, for people; cheap."""
-    abi = kernel.landlock_abi()
-    try:
-        ctypes.CDLL(syscalls.LIBRARY)
-        seccomp = "seccomp"
-    except OSError:
-        seccomp = (
-            f"no seccomp ({syscalls.LIBRARY} is not installed): "
-            "validators can open sockets and start processes of their own"
-        )
-    if abi == 0:
-        landlock = "no landlock (the kernel lacks it): validators can read and write what this user can"
-    else:
-        landlock = f"landlock ABI {abi}"
-    return ("rlimits", "no-new-privs", "no capabilities", landlock, seccomp)
+def describe(found: Protection | None = None) -> tuple[str, ...]:
+    """What is on, and what is not, for people.
+
+    Args:
+        found: of `find`; without it this machine is looked at, at little cost.
+    """
+    abi = kernel.landlock_abi() if found is None else found.landlock
+    seccomp = syscalls.installed() if found is None else bool(found.seccomp)
+    return (
+        "rlimits",
+        "no-new-privs",
+        "no capabilities",
+        f"landlock ABI {abi}" if abi else NO_LANDLOCK,
+        "seccomp" if seccomp else NO_SECCOMP,
+    )
 
 
 def set_limits(limits: Limits, file_size: int) -> None:

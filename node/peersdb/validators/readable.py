@@ -18,13 +18,12 @@ def readable(private: Sequence[Path]) -> list[str]:
         private: folders that may not; where one lies in a folder of modules, only that folder's other entries are
             allowed.
     """
-    paths = [
-        Path(path)
-        for path in (*sys.path, sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
-        if path
-    ]
+    # Started as `python -m`, Python looks for modules in the current folder: that is not a folder of modules.
+    elsewhere = {Path.cwd(), Path.home(), Path("/")}
+    named = (*sys.path, sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+    paths = {Path(path).resolve() for path in named if path} - elsewhere
     closed = [path.resolve() for path in private]
-    found = (one for path in paths for one in _without(path.resolve(), closed))
+    found = (one for path in paths for one in _without(path, closed))
     return sorted({str(path) for path in found})
 
 

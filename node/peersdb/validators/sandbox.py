@@ -29,6 +29,7 @@ from peersdb.validators.rules import Check
 
 log = structlog.get_logger("sandbox")
 
+COMMAND = (sys.executable, "-m", "peersdb.validators.forkserver")
 #: Seconds that the fork server may take to start: importing large libraries from a cold disk.
 START = 60.0
 #: Seconds beyond a job's own wall time after which the fork server itself is given up.
@@ -125,6 +126,7 @@ class Sandbox:
         self._lock = trio.Lock()
         self._server: _Server | None = None
         self._ids = itertools.count(1)
+        #: Which protections are on, and which are missing, each a line for people.
         self.protection = describe()
 
     @property
@@ -164,6 +166,9 @@ class Sandbox:
                     "preload": list(self._preload),
                 }
                 self._server = await _start(config, self._limits.wall + GRACE)
+                self.protection = self._server.protection
+                missing = any(item.startswith("no ") and ":" in item for item in self.protection)
+                (log.warning if missing else log.info)("the sandbox runs", protection=list(self.protection))
                 self._nursery.start_soon(self._server.serve)
             return self._server
 
@@ -188,6 +193,7 @@ class _Server:
         self._sending = trio.Lock()
         self._last_used = trio.current_time()
         self.ended = False
+        self.protection: tuple[str, ...] = ()
         self.pid = process.pid
 
     async def begin(self, config: Mapping[str, Any]) -> None:
@@ -196,11 +202,11 @@ class _Server:
         Raises:
             _Failed: it did not start.
         """
-        ready = False
+        ready = b""
         try:
             with trio.fail_after(START):
                 await self._control.send(json.dumps(config).encode())
-                ready = bool(await self._control.recv(MAX_PACKET))
+                ready = await self._control.recv(MAX_PACKET)
         except (OSError, trio.TooSlowError) as error:
             raise _Failed(f"the sandbox did not start: {error}") from error
         finally:
@@ -209,6 +215,7 @@ class _Server:
                 await self._end()
         if not ready:
             raise _Failed("the sandbox ended at its start: the node's log says why")
+        self.protection = tuple(json.loads(ready)["protection"])
 
     async def judge(self, number: int, check: Check, file: int) -> Mapping[str, Any]:
         """Asks for a judgement and waits for it.
@@ -224,7 +231,8 @@ class _Server:
                 "options": check.options,
                 "name": check.file_name,
                 "media_type": check.media_type,
-            }
+            },
+            ensure_ascii=False,
         ).encode()
         if len(packet) > MAX_PACKET:
             raise _Failed("the options and the file's name are too long together")
@@ -236,8 +244,8 @@ class _Server:
             if job.answer is None and not self.ended:
                 self._process.kill()
                 raise _Failed("the sandbox does not answer; it was ended")
-        except OSError as error:
-            raise _Failed(f"the sandbox has ended: {error.strerror}") from error
+        except (OSError, trio.ClosedResourceError) as error:
+            raise _Failed(f"the sandbox has ended: {error}") from error
         except trio.Cancelled:
             with suppress(OSError):  # a full socket: the time limit ends the job then
                 self._socket.send(json.dumps({"cancel": number}).encode())
@@ -298,7 +306,7 @@ async def _start(config: Mapping[str, Any], patience: float) -> _Server:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "peersdb.validators.forkserver"],
+            list(COMMAND),
             stdin=theirs,
             stdout=subprocess.DEVNULL,
             # Nothing of the node's environment: tokens may be there. Threads would be of no use in one child.

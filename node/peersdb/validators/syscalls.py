@@ -67,6 +67,15 @@ class _Compare(ctypes.Structure):
     )
 
 
+def installed() -> bool:
+    """Whether libseccomp is there."""
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        return False
+    return True
+
+
 def compile_filter() -> bytes:
     """The filter as the kernel takes it.
 

@@ -305,3 +305,15 @@ def unknown_error(file, options):
 def close_answer_and_stay(file, options):
     os.close(4)
     time.sleep(60)
+
+
+def leave_behind(file, options):
+    """Two forks and sessions of their own: nothing in the kernel ties them to this process any more."""
+    for _ in range(5):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(60)
+            os._exit(0)
+    return valid("left")

@@ -197,7 +197,9 @@ def test_entries_that_share_their_bytes_are_counted_each(write):
     tail[8:12] = count.to_bytes(2, "little") * 2
     tail[12:16] = (len(entry) * count).to_bytes(4, "little")
     finding = found(archive.check, write(bytes(data[:directory]) + entry * count + tail))
-    assert (finding.verdict, "times its size" in finding.reason) == ("invalid", True)
+    assert finding.verdict == "invalid"
+    # Newer releases of Python see it before the bytes are counted.
+    assert "times its size" in finding.reason or "Overlapped" in finding.reason
 
 
 def test_archives_in_archives_are_looked_into_and_not_too_deep(write):

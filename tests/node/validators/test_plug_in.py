@@ -12,10 +12,12 @@ import pytest
 
 from peersdb.errors import SettingsError
 from peersdb.validators import registry
+from peersdb.validators.limits import MIB, Limits
 from peersdb.validators.rules import Rules
 from peersdb.validators.sandbox import overall
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/lines-validator"
+PAGE = (Path(__file__).parents[3] / "docs/validators.md").read_text()
 RULES = [
     {"pattern": "*.txt", "validators": ["size", {"name": "lines", "options": {"forbidden": ["secret"]}}]}
 ]
@@ -148,3 +150,35 @@ def test_data_in_a_plug_in_has_a_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "MAX_SOURCE", 3)
     with pytest.raises(SettingsError, match="keep data out of it"):
         registry.find("large")
+
+
+def test_the_page_shows_the_example_as_it_is_and_rules_that_are_read(on_path):
+    for name in ("pyproject.toml", "src/lines_validator/__init__.py"):
+        assert (EXAMPLE / name).read_text().strip() in PAGE
+    documents = [part.partition("```")[0] for part in PAGE.split("```json\n")[1:]]
+    assert [len(Rules.read(text).for_file("a.txt", b"")) for text in documents] == [1, 2]
+    assert json.loads(documents[1]) == RULES
+
+
+def test_the_page_names_every_built_in_with_every_option():
+    for name in registry.BUILTIN:
+        known = registry.find(name)
+        module = importlib.import_module(known.target.partition(":")[0])
+        (row,) = [
+            line for line in PAGE.splitlines() if line.startswith("| `") and f"`{name}`" in line.split("|")[1]
+        ]
+        assert [option for option in module.OPTIONS if f"`{option}`" not in row] == []
+
+
+def test_the_pages_limits_are_the_sandboxs():
+    assert Limits() == Limits(
+        wall=60,
+        cpu=30,
+        memory=512 * MIB,
+        open_files=32,
+        file_size=64 * MIB,
+        written=256 * MIB,
+        scratch_files=1000,
+        output=MIB,
+        answer=16 * 1024,
+    )

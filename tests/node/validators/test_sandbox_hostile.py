@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import psutil
@@ -10,6 +12,8 @@ import trio
 from judging import plug_in
 
 from peersdb.validators.limits import MIB, Limits
+from peersdb.validators.protection import NO_LANDLOCK, NO_SECCOMP
+from peersdb.validators.readable import readable
 
 LOCKED = {"landlock", "seccomp"}
 
@@ -224,6 +228,97 @@ async def test_a_dead_fork_server_is_an_error_once_and_is_started_again(sandbox_
         assert not any(child.is_running() for child in children)
         assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
         assert sandbox.pid != server.pid
+
+
+async def test_when_the_node_is_killed_nothing_is_left(tmp_path, file):
+    script = """
+import sys, trio
+from pathlib import Path
+from judging import plug_in
+from peersdb.validators.sandbox import open_sandbox
+
+async def main(file, scratch):
+    async with open_sandbox(scratch=Path(scratch)) as sandbox:
+        await sandbox.run(plug_in("fine"), file)
+        print(sandbox.pid, flush=True)
+        await sandbox.run(plug_in("hang"), file)
+
+trio.run(main, *sys.argv[1:])
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    argv = [sys.executable, "-c", script, file, tmp_path / "scratch"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as node:  # noqa: ASYNC220
+        server = psutil.Process(int(node.stdout.readline()))
+        with trio.fail_after(5):
+            while not (children := server.children()):  # noqa: ASYNC110
+                await trio.sleep(0.02)
+        node.kill()
+    gone, alive = psutil.wait_procs([server, *children], timeout=5)
+    assert (len(gone), alive) == (2, [])
+
+
+async def test_without_work_the_fork_server_ends_and_comes_back(sandbox_in, file, monkeypatch):
+    monkeypatch.setattr("peersdb.validators.sandbox.IDLE", 0.2)
+    async with sandbox_in() as sandbox:
+        await sandbox.run(plug_in("fine"), file)
+        server = sandbox.pid
+        with trio.fail_after(5):
+            while sandbox.pid is not None:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+        psutil.wait_procs([psutil.Process(server)] if psutil.pid_exists(server) else [], timeout=5)
+        assert not psutil.pid_exists(server)
+        assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
+
+
+BARE = """
+from peersdb.validators import forkserver, protection
+protection.find = lambda: protection.Protection(0, b"")
+forkserver.main()
+"""
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """A kernel with neither Landlock nor seccomp."""
+    monkeypatch.setattr("peersdb.validators.sandbox.COMMAND", (sys.executable, "-c", BARE))
+
+
+async def test_what_is_missing_is_said_and_the_rest_holds(bare, sandbox_in, file):
+    async with sandbox_in() as sandbox:
+        assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
+        assert sandbox.protection[-2:] == (NO_LANDLOCK, NO_SECCOMP)
+        for function in ("loop", "eat", "huge_file", "print_much"):
+            assert (await sandbox.run(plug_in(function), file)).verdict == "error"
+
+
+async def test_without_seccomp_what_a_validator_leaves_behind_is_ended(bare, sandbox_in, file):
+    async with sandbox_in() as sandbox:
+        await sandbox.run(plug_in("fine"), file)
+        judgement = await sandbox.run(plug_in("leave_behind"), file)
+        # A user's processes are limited, root's are not.
+        assert judgement.reason == "left" or "Resource temporarily unavailable" in judgement.reason
+        with trio.fail_after(5):
+            while psutil.Process(sandbox.pid).children(recursive=True):  # noqa: ASYNC110
+                await trio.sleep(0.02)
+        assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
+
+
+async def test_the_callers_own_error_is_raised_as_it_is(sandbox_in, file):
+    with pytest.raises(KeyError):  # noqa: PT012 - the body is what is tested
+        async with sandbox_in() as sandbox:
+            await sandbox.run(plug_in("fine"), file)
+            raise KeyError
+
+
+def test_the_current_folder_is_no_folder_of_modules(tmp_path, monkeypatch):
+    (tmp_path / "lib").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    assert {str(tmp_path), str(tmp_path / "lib")} <= set(readable([]))
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path) not in readable([])
+    assert str(tmp_path / "lib") in readable([])
+    assert str(tmp_path / "lib") not in readable([tmp_path])
 
 
 async def test_nothing_runs_before_the_first_judgement(sandbox_in):
