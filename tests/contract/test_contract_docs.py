@@ -107,7 +107,7 @@ def test_nodes_by_hand(shell):
     path, listed, posted = out.splitlines()
     assert path.startswith("/ipfs/bafk")
     assert listed.split("\t")[0] == path
-    assert listed.endswith("README.md")
+    assert listed.endswith("README.md\tunknown")
     answer, rows = posted.split("[", 1)
     assert answer == '"File uploaded"'
     assert [row["path"] for row in json.loads("[" + rows)] == [path, path]

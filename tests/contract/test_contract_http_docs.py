@@ -61,7 +61,15 @@ def test_the_status_has_the_keys_that_are_shown(documented: tuple[Node, Node]) -
     assert [key for key in status if key not in told] == []
     assert list(status["process"]) == told[-4:]
     assert list(status["pins"]) == ["wanted", "pinned"]
-    assert set(told) == {*status, *status["process"], *status["pins"], "peerId", "region", "root"}
+    assert set(told) == {
+        *status,
+        *status["process"],
+        *status["pins"],
+        *status["validation"],
+        "peerId",
+        "region",
+        "root",
+    }
 
 
 def test_every_error_of_the_contract_is_in_the_table() -> None:

@@ -112,6 +112,7 @@ def test_members_export_the_metrics_that_are_listed():
         "region": "eu",
         "root": False,
         "pins": {"wanted": 0, "pinned": 1},
+        "validation": {"voters": 1, "votes": 2, "disqualified": []},
         "process": {"memBytes": 1, "cpuSeconds": 1.0, "uptimeSeconds": 1.0},
     }
     families = text_string_to_metric_families(metrics.render(status).decode())

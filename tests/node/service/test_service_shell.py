@@ -63,7 +63,7 @@ def completions(text, known=()):
 def test_commands_complete_by_their_beginning():
     assert completions("be") == [("benchmark", -2)]
     assert ("post", -1) in completions("  p")
-    assert len(completions("")) == 10
+    assert len(completions("")) == 11
     assert completions("nothing") == completions("peers ") == completions("connect x") == []
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from peersdb.core.votes import MAX_VALIDATOR
+from peersdb.core.ballots import MAX_VALIDATOR
 from pyarrow import parquet
 
 from peersdb.errors import SettingsError
