@@ -314,6 +314,7 @@ async def _start(config: Mapping[str, Any], patience: float) -> _Server:
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
                 "LC_ALL": "C.UTF-8",
                 "ARROW_DEFAULT_MEMORY_POOL": "system",
+                "JE_ARROW_MALLOC_CONF": "background_thread:false",
                 "ARROW_IO_THREADS": "1",
                 "OMP_NUM_THREADS": "1",
                 "OPENBLAS_NUM_THREADS": "1",

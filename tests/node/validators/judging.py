@@ -7,7 +7,7 @@ from peersdb.validators.limits import MIB, Limits
 from peersdb.validators.media import media_type
 from peersdb.validators.rules import Check
 
-#: Small, so that a test of a limit is soon over.
+#: Small, so that a test of a limit is soon over; of the clock on the wall enough for a busy machine.
 SMALL = Limits(
     wall=4, cpu=1, memory=128 * MIB, file_size=2 * MIB, written=8 * MIB, scratch_files=50, output=65536
 )

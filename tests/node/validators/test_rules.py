@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 
+import psutil
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -250,3 +251,5 @@ async def test_every_built_in_judges_good_and_broken_files_behind_all_limits(san
             broken = [await sandbox.run(check, path) for check in checks]
             assert overall(broken) == "invalid", (name, broken)
             assert not [item for item in broken if item.verdict == "error"], (name, broken)
+        # Forks of a process with threads can hang: none of the libraries may have started one.
+        assert psutil.Process(sandbox.pid).num_threads() == 1

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import time
+from dataclasses import replace
 
 import psutil
 import pytest
 import trio
-from judging import plug_in
+from judging import SMALL, plug_in
 
 from peersdb.validators.limits import MIB, Limits
 from peersdb.validators.protection import NO_LANDLOCK, NO_SECCOMP
@@ -32,6 +32,14 @@ async def judged(sandbox_in, file, check, **settings):
     return judgement
 
 
+def runs(process):
+    """Whether it still runs. In a container an orphan's exit status may be asked for by nobody."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.fixture
 def on(sandbox_in):
     """Skips where the kernel has not what a test is about, and says so."""
@@ -51,8 +59,8 @@ def on(sandbox_in):
     ("function", "reason"),
     [
         ("loop", "processor time"),
-        ("hang", "longer than 4 s"),
-        ("close_answer_and_stay", "longer than 4 s"),
+        ("hang", "longer than 3 s"),
+        ("close_answer_and_stay", "longer than 3 s"),
         ("eat", "needs more than 128 MiB of memory"),
         ("eat_mapped", "Cannot allocate memory"),
         ("huge_file", "File too large"),
@@ -68,10 +76,11 @@ def on(sandbox_in):
     ],
 )
 async def test_a_validator_that_runs_away_is_ended_and_said_so(sandbox_in, file, function, reason):
-    judgement = await judged(sandbox_in, file, plug_in(function))
+    limits = replace(SMALL, wall=3) if "longer" in reason else SMALL
+    judgement = await judged(sandbox_in, file, plug_in(function), limits=limits)
     assert judgement.verdict == "error"
     assert reason in judgement.reason
-    assert judgement.seconds < 8
+    assert judgement.seconds < limits.wall + 5
 
 
 @pytest.mark.parametrize("function", ["fork", "sockets", "trace", "memory_files", "limits"])
@@ -182,28 +191,21 @@ async def test_a_reason_is_one_harmless_line(sandbox_in, file):
 
 
 async def test_workers_go_on_while_one_hangs(sandbox_in, file):
-    async with (
-        sandbox_in(Limits(wall=6, memory=128 * MIB), workers=2) as sandbox,
-        trio.open_nursery() as nursery,
-    ):
+    async with sandbox_in(Limits(memory=128 * MIB), workers=2) as sandbox, trio.open_nursery() as nursery:
         nursery.start_soon(sandbox.run, plug_in("hang"), file)
-        await trio.sleep(0.3)
-        started = time.monotonic()
-        for _ in range(10):
-            assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
-        assert time.monotonic() - started < 4
+        with trio.fail_after(30):  # it hangs for 60
+            for _ in range(10):
+                assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
         nursery.cancel_scope.cancel()
 
 
 async def test_who_gives_up_ends_the_child(sandbox_in, file):
-    async with sandbox_in(workers=1) as sandbox:
+    async with sandbox_in(Limits(memory=128 * MIB), workers=1) as sandbox:
         await sandbox.run(plug_in("fine"), file)
         with trio.move_on_after(0.5):
             await sandbox.run(plug_in("hang"), file)
-        started = time.monotonic()
-        assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
-        assert time.monotonic() - started < 2
-        with trio.fail_after(2):
+        with trio.fail_after(30):
+            assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
             while psutil.Process(sandbox.pid).children():  # noqa: ASYNC110 - processes tell nobody
                 await trio.sleep(0.02)
 
@@ -225,7 +227,7 @@ async def test_a_dead_fork_server_is_an_error_once_and_is_started_again(sandbox_
         assert judgements[0].verdict == "error"
         assert "ended" in judgements[0].reason
         psutil.wait_procs(children, timeout=5)
-        assert not any(child.is_running() for child in children)
+        assert not any(map(runs, children))
         assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
         assert sandbox.pid != server.pid
 
@@ -240,7 +242,7 @@ from peersdb.validators.sandbox import open_sandbox
 async def main(file, scratch):
     async with open_sandbox(scratch=Path(scratch)) as sandbox:
         await sandbox.run(plug_in("fine"), file)
-        print(sandbox.pid, flush=True)
+        print("server", sandbox.pid, flush=True)
         await sandbox.run(plug_in("hang"), file)
 
 trio.run(main, *sys.argv[1:])
@@ -248,13 +250,17 @@ trio.run(main, *sys.argv[1:])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     argv = [sys.executable, "-c", script, file, tmp_path / "scratch"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as node:  # noqa: ASYNC220
-        server = psutil.Process(int(node.stdout.readline()))
-        with trio.fail_after(5):
+        (pid,) = next(
+            words[1:] for line in node.stdout if (words := line.split())[0] == "server"
+        )  # the rest is log
+        server = psutil.Process(int(pid))
+        with trio.fail_after(20):
             while not (children := server.children()):  # noqa: ASYNC110
                 await trio.sleep(0.02)
         node.kill()
-    gone, alive = psutil.wait_procs([server, *children], timeout=5)
-    assert (len(gone), alive) == (2, [])
+    with trio.fail_after(20):
+        while any(map(runs, [server, *children])):  # noqa: ASYNC110
+            await trio.sleep(0.02)
 
 
 async def test_without_work_the_fork_server_ends_and_comes_back(sandbox_in, file, monkeypatch):
@@ -262,7 +268,7 @@ async def test_without_work_the_fork_server_ends_and_comes_back(sandbox_in, file
     async with sandbox_in() as sandbox:
         await sandbox.run(plug_in("fine"), file)
         server = sandbox.pid
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while sandbox.pid is not None:  # noqa: ASYNC110
                 await trio.sleep(0.02)
         psutil.wait_procs([psutil.Process(server)] if psutil.pid_exists(server) else [], timeout=5)
@@ -297,7 +303,7 @@ async def test_without_seccomp_what_a_validator_leaves_behind_is_ended(bare, san
         judgement = await sandbox.run(plug_in("leave_behind"), file)
         # A user's processes are limited, root's are not.
         assert judgement.reason == "left" or "Resource temporarily unavailable" in judgement.reason
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while psutil.Process(sandbox.pid).children(recursive=True):  # noqa: ASYNC110
                 await trio.sleep(0.02)
         assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
