@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from peersdb.core.ballots import MAX_VALIDATOR
 from pyarrow import parquet
 
+from peersdb.core.ballots import MAX_VALIDATOR
 from peersdb.errors import SettingsError
 from peersdb.validators import registry
 from peersdb.validators.limits import Limits
