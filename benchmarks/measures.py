@@ -17,6 +17,7 @@ from benchmarks.operator import operator, operator_many
 from benchmarks.posts import CLIENTS, budget, post, post_files
 from benchmarks.result import Result
 from benchmarks.validators import validators
+from benchmarks.votes import votes
 
 MIB = 1024 * 1024
 #: The smaller of the two logs that a new peer gets.
@@ -94,6 +95,7 @@ MEASURES: dict[str, Measure] = {
     "operator": operator,
     "operator-many": operator_many,
     "validators": validators,
+    "votes": votes,
 }
 
 

@@ -52,7 +52,6 @@ def test_a_deleted_pod_is_back_and_in_sync_soon(peers, kept, measured):
     seconds = time.monotonic() - began
     assert set(kept) <= set(peers.paths("us-central1-0"))
     measured("seconds from deletion to Ready", round(seconds, 1))
-    assert seconds < 15
 
 
 def test_objects_deleted_or_edited_by_hand_come_back(peers, kept):
@@ -155,7 +154,6 @@ def test_a_power_cut_names_the_region_and_heals_after_it(peers, kept, faults, me
     eventually(lambda: peers.ready("us-central1-0"), "it is ready again", 60)
     seconds = time.monotonic() - began
     measured("seconds from power to Ready", round(seconds, 1))
-    assert seconds < 15
 
 
 def test_a_restarted_api_server_is_survived(peers, kept, faults):
