@@ -75,6 +75,18 @@ class Shared:
     """Whether what was got has the checksum of what was posted."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a peer knows of a file that another one shared."""
+
+    name: str
+    verdict: str
+    by: str
+    votes: int
+    reason: str
+    seconds: float
+
+
 class Demo:
     """The steps, in the order in which they are run."""
 
@@ -138,6 +150,24 @@ class Demo:
             shared.append(share(name, data, source, others[turn % len(others)]))
         self._console.print(files_table(shared))
         return shared
+
+    def judge(self, nodes: Sequence[Node]) -> list[Judged]:
+        """Let the peers judge a file that is as it should be and one that is not."""
+        self._step(
+            "Validation: a good and a broken file, judged by the peers' validators, decided by their votes"
+        )
+        self._print_command(
+            f"""curl {nodes[0].url}/peersdb/command -d '{{"method": {{"cmd": "isvalid"}}, "args": ["/ipfs/CID"]}}'"""
+        )
+        good = read_file(next(file for file in default_dataset().files if file.name == SHARED[0]))
+        broken = good + b"2016-01-01,one cell too few\n"
+        peers = [node for node in nodes if not node.root] or list(nodes)
+        judged = [
+            judge(SHARED[0], good, peers[0], peers[-1]),
+            judge(f"broken-{SHARED[0]}", broken, peers[0], peers[-1]),
+        ]
+        self._console.print(judged_table(judged))
+        return judged
 
     def measure(self) -> int:
         """Run locust against the cluster. Returns its exit code."""
@@ -246,6 +276,28 @@ def share(name: str, data: bytes, source: Node, target: Node) -> Shared:
     return Shared(name, len(data), source, target, seen, got, same)
 
 
+def judge(name: str, data: bytes, source: Node, target: Node) -> Judged:
+    """Post on one node and wait until another knows a verdict.
+
+    Raises:
+        DemoError: a node refuses, or knows none in time.
+    """
+    ask(source, "post", file=base64.b64encode(data).decode("ascii"), name=name)
+    posted = time.monotonic()
+    path = f"/ipfs/{file_cid(data)}"
+    while True:
+        found = ask(target, "query", f"path={path}")["contributions"]
+        if found and found[0]["verdict"] != "unknown":
+            break
+        if time.monotonic() - posted > REQUEST_SECONDS:
+            raise DemoError(f"{name} was posted on {source.name}, but {target.name} knows no verdict on it")
+        time.sleep(0.05)
+    seconds = time.monotonic() - posted
+    answer = ask(target, "isvalid", path)
+    reasons = {answer["reason"]} | {ask(source, "isvalid", path)["reason"]}
+    return Judged(name, answer["verdict"], answer["decidedBy"], len(answer["votes"]), max(reasons), seconds)
+
+
 def ask(node: Node, command: str, *args: str, **extra: str) -> Any:
     """Send a command to a node's HTTP API.
 
@@ -298,6 +350,18 @@ def files_table(shared: Sequence[Shared]) -> Table:
     return table
 
 
+def judged_table(judged: Sequence[Judged]) -> Table:
+    """What the peers say of files."""
+    table = Table("File", "Verdict", "Decided by", "Votes", "Known after", "Why", box=box.SIMPLE_HEAD)
+    for one in judged:
+        color = "green" if one.verdict == "valid" else "red"
+        verdict = f"[{color}]{one.verdict}[/{color}]"
+        table.add_row(
+            one.name, verdict, one.by, str(one.votes), summary.duration(one.seconds), escape(one.reason)
+        )
+    return table
+
+
 def replication_table(results: Results) -> Table:
     """Median and p99 by region pair."""
     pairs = {(pair.source, pair.target): pair.summary for pair in summary.pairs(results.samples)}
@@ -346,9 +410,14 @@ def _times(figures: Summary | None) -> str:
     return f"{summary.duration(figures.p50)} / {summary.duration(figures.p99)}{failed}"
 
 
-def failures(results: Results, code: int, shared: Sequence[Shared]) -> list[str]:
+def failures(results: Results, code: int, shared: Sequence[Shared], judged: Sequence[Judged]) -> list[str]:
     """Everything that went wrong in a demo that came to its end."""
     found = [f"the checksum of {one.name} differs" for one in shared if not one.same]
+    found += [
+        f"{one.name} is {one.verdict}, say the peers"
+        for one, expected in zip(judged, ("valid", "invalid"), strict=True)
+        if one.verdict != expected
+    ]
     found += summary.verdict(results).problems
     if code and not found:
         found.append(f"locust ended with {code}")
@@ -397,9 +466,10 @@ def main(given: Sequence[str] | None = None) -> int:
         demo.check()
         nodes = demo.up()
         shared = demo.share(nodes)
+        judged = demo.judge(nodes)
         locust_code = demo.measure()
         results = demo.show(nodes, shared)
-        problems = failures(results, locust_code, shared)
+        problems = failures(results, locust_code, shared, judged)
         for problem in problems:
             console.print(f"[red]failed:[/red] {escape(problem)}", soft_wrap=True)
         code = 1 if problems else 0
