@@ -75,7 +75,9 @@ def _take_descriptors(file: int, answer: int, output: int) -> None:
 
 
 def _leave_the_server(parent: int) -> None:
-    os.setsid()
+    os.setpgid(
+        0, 0
+    )  # what it forks can be ended with it; the session stays the server's, and its niceness too
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -325,6 +325,10 @@ def main() -> None:
     os.dup2(null, 1)
     os.close(null)
     os.nice(NICENESS)
+    with contextlib.suppress(
+        OSError
+    ):  # where sessions share the processor evenly, niceness is that of the session
+        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
     with contextlib.suppress(OSError):  # if memory runs out it is not the node that goes
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
