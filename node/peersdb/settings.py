@@ -108,12 +108,12 @@ class Settings:
     )
     validate: bool = _flag(
         False,
-        "judge contributions unasked as they arrive, and vote; a full replica does",
+        "judge contributions unasked as they arrive, and vote; what is not said is as for -full-replica",
         group="validation",
     )
     validators: str = _flag(
         "",
-        "file of rules: which validators look at which file (docs/validators.md)",
+        "which validators look at which file: a file of rules, or the rules as JSON (docs/validators.md)",
         group="validation",
         arg="FILE",
     )
@@ -151,11 +151,6 @@ class Settings:
     def swarm_key_path(self) -> Path:
         """The file of the swarm key, absolute."""
         return Path(self.swarm_key_file).expanduser().absolute()
-
-    @property
-    def validates(self) -> bool:
-        """Whether contributions are judged unasked."""
-        return self.validate or self.full_replica
 
     @property
     def validators_path(self) -> Path:
@@ -201,6 +196,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
             if variable and env.get(variable, "") != "":
                 given[f.name] = _convert(f"environment variable {variable}", f.type, env[variable])
                 break
+    given.setdefault("validate", given.get("full_replica", False))
     settings = Settings(**given)
     _check(settings)
     return settings

@@ -7,6 +7,7 @@ one in the server).
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,23 @@ class Retention:
 
     when_deleted: str
     when_scaled: str
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Who judges files, and whose votes decide.
+
+    Attributes:
+        enabled: members judge what arrives without being asked.
+        quorum_percent: the share of the voters' weight that a side needs more of.
+        voters: peer ids and weights; none means each member's connected peers.
+        rules: which validators look at which files, as the node's ``-validators`` takes it; empty: the default ones.
+    """
+
+    enabled: bool
+    quorum_percent: int
+    voters: tuple[tuple[str, int], ...]
+    rules: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +163,7 @@ class Cluster:
     region_label_key: str
     retention: Retention
     benchmark: bool
+    validation: Validation
     libp2p_port: int
     http_port: int
     ip_family_policy: str | None
@@ -243,6 +262,7 @@ def from_object(value: Mapping[str, Any]) -> Cluster:
         region_label_key=spec["regionLabelKey"],
         retention=Retention(retention["whenDeleted"], retention["whenScaled"]),
         benchmark=spec["benchmark"]["enabled"],
+        validation=_validation(spec["validation"]),
         libp2p_port=int(network["libp2pPort"]),
         http_port=int(network["httpPort"]),
         ip_family_policy=network.get("ipFamilyPolicy"),
@@ -293,6 +313,23 @@ def _peers(policy: Mapping[str, Any], field: str) -> tuple[Mapping[str, Any], ..
 def _secret(security: Mapping[str, Any], field: str) -> SecretRef | None:
     reference = security.get(field)
     return None if reference is None else SecretRef(reference["name"], reference["generate"])
+
+
+def _validation(spec: Mapping[str, Any]) -> Validation:
+    rules = [
+        {
+            "pattern": rule["pattern"],
+            "validators": [{"name": rule["name"], "options": rule.get("options", {})}],
+        }
+        for rule in spec.get("validators", [])
+    ]
+    return Validation(
+        enabled=spec["enabled"],
+        quorum_percent=int(spec["quorumPercent"]),
+        voters=tuple((voter["peerId"], int(voter["weight"])) for voter in spec.get("voters", [])),
+        # With sorted keys, so that the same manifest never makes other pods.
+        rules=json.dumps(rules, separators=(",", ":"), sort_keys=True) if rules else "",
+    )
 
 
 def _kind_faults(value: Mapping[str, Any]) -> Iterator[Fault]:

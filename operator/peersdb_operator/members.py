@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from peersdb_operator import names
-from peersdb_operator.cluster import Cluster, Group
+from peersdb_operator.cluster import Cluster, Group, Validation
+
+#: What the node takes without being told.
+DEFAULT_QUORUM = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,19 @@ def node_arguments(
         flags.append("-root")
     if cluster.benchmark:
         flags.append("-benchmark")
+    flags += _validation_flags(cluster.validation)
     if bootstrap:
         flags += ["-bootstrap", ",".join(bootstrap)]
     return tuple(flags)
+
+
+def _validation_flags(validation: Validation) -> list[str]:
+    """Only what differs from the node's defaults, which are the manifest's too."""
+    flags = [] if validation.enabled else ["-validate=false"]
+    if validation.quorum_percent != DEFAULT_QUORUM:
+        flags += ["-quorum", str(validation.quorum_percent)]
+    if validation.voters:
+        flags += ["-voters", ",".join(f"{peer}={weight}" for peer, weight in validation.voters)]
+    if validation.rules:
+        flags += ["-validators", validation.rules]
+    return flags

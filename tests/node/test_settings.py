@@ -297,3 +297,10 @@ def test_voters_have_the_weight_that_is_said_or_one() -> None:
     first, second = (voter.partition("=")[0] for voter in VALUES["voters"].split(","))
     assert parse(["-voters", VALUES["voters"]], {}).voter_weights == {first: 3, second: 1}
     assert parse([], {}).voter_weights == {}
+
+
+def test_a_full_replica_judges_what_arrives_unless_it_is_told_not_to() -> None:
+    assert parse(["-full-replica"], {}).validate
+    assert parse(["-validate"], {}).validate
+    assert not parse(["-full-replica", "-validate=false"], {}).validate
+    assert not parse([], {}).validate

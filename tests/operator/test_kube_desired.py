@@ -4,7 +4,7 @@ import copy
 import dataclasses
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from kube_support import KNOWN, UID, clusters, objects_of, parsed
 
@@ -14,7 +14,8 @@ from peersdb_operator.kube.cache import reduced
 from peersdb_operator.kube.kinds import BY_NAME, STATEFUL_SET
 from peersdb_operator.kube.observed import Observed
 
-few = settings(max_examples=40)  # each is a cluster or two, planned several times
+# Each is a cluster or two, planned several times; many of any two are no change.
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
 UNKNOWN = builders.NOTHING_KNOWN
 EMPTY = Observed({}, {}, None)
 

@@ -333,3 +333,20 @@ def test_the_full_sample_has_every_field_but_the_digest():
 
     every = alike(fields(definition.schema()["properties"]["spec"], ""))
     assert every - alike(said(value["spec"], "")) == {".image.digest"}
+
+
+def test_validation_reaches_every_member():
+    objects = builders.build(cluster.read(ROOT / "deploy" / "samples" / "full.yaml"))
+    commands = [
+        container["args"]
+        for found in objects
+        if found["kind"] == "StatefulSet"
+        for container in found["spec"]["template"]["spec"]["containers"]
+    ]
+    assert len(commands) > 1
+    for args in commands:
+        assert args[args.index("-quorum") + 1] == "66"
+        assert args[args.index("-voters") + 1].split(",")[0].endswith("=2")
+        rules = json.loads(args[args.index("-validators") + 1])
+        assert [rule["validators"][0]["name"] for rule in rules] == ["size", "csv"]
+        assert "-validate=false" not in args

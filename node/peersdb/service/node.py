@@ -201,7 +201,7 @@ class Node:
                 nursery.start_soon(node.membership.run)
                 nursery.start_soon(node.contributions.run)
                 nursery.start_soon(node.votes.run)
-                if settings.validates:
+                if settings.validate:
                     nursery.start_soon(node._unasked.run)
                 if node._benchmark is not None:
                     nursery.start_soon(node._benchmark.run)
@@ -282,7 +282,7 @@ class Node:
             "peers": [self._peer(peer) for peer in self.host.connected],
             "pins": {"wanted": wanted, "pinned": pinned},
             "validation": {
-                "unasked": self.settings.validates,
+                "unasked": self.settings.validate,
                 "voters": voters,
                 "votes": votes,
                 "disqualified": sorted(self.votes.disqualified),

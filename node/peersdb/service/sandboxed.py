@@ -44,6 +44,11 @@ def read_rules(settings: Settings) -> Rules:
     """
     if not settings.validators:
         return Rules.default()
+    if settings.validators[0] in "[{":
+        try:
+            return Rules.read(settings.validators)
+        except SettingsError as error:
+            raise SettingsError(f"flag -validators: {error}") from error
     try:
         with settings.validators_path.open("rb") as file:
             text = file.read(MAX_DOCUMENT + 1)
