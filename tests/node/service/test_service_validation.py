@@ -1,6 +1,7 @@
 """Real files, judged by real validators in the sandbox: who judges, who votes, what is decided."""
 
 import json
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
@@ -8,7 +9,7 @@ from service_helpers import address, eventually, same, stranger, world
 
 from peersdb.core.ballots import Vote, create_ballot, log_hash
 from peersdb.core.cid import parse_path
-from peersdb.core.wire import VALIDATION_PROTOCOL, VoteAnswer, VoteRequest
+from peersdb.core.wire import VALIDATION_PROTOCOL, Ballots, VoteAnswer, VoteRequest
 from peersdb.errors import SettingsError
 from peersdb.net.ask import ask, serve_answers
 
@@ -124,9 +125,13 @@ LIES = {
 }
 
 
-def signed(node, signer, root):
+def pushed(*ballots):
+    return Ballots(ballots, live=True, more=False)
+
+
+def signed(node, signer, root, verdict="valid"):
     log = log_hash(node.replication.state.address if node else "/orbitdb/zdpuother")
-    votes = [Vote(root, "json/1", b"\x02" * 32, "valid")]
+    votes = [Vote(root, "json/1", b"\x02" * 32, verdict)]
     return create_ballot(signer, log, epoch=1, seq=1, prev=b"", ts=1, votes=votes).data
 
 
@@ -146,6 +151,44 @@ async def test_an_answer_that_is_no_vote_of_the_peer_does_not_count(tmp_path, ki
         answer = await root.validation._by_votes(cid)
         assert answer is None
         assert (await root.contributions.is_valid(path)).record.verdict == "invalid"
+
+
+async def test_of_ten_voters_three_lie_each_in_another_way_and_the_outcome_is_right(tmp_path):
+    async with world(tmp_path) as nodes, AsyncExitStack() as stack:
+        root = await nodes.start("root", root=True)
+        path = await share(root, BROKEN, "broken.json")
+        cid = parse_path(path)
+        voters = [await stack.enter_async_context(stranger(100 + number)) for number in range(10)]
+        for voter in voters:
+            await voter.meet(root)
+        await eventually(lambda: len(root.replication.agreed) == 10)
+        liar, twofold, silent, *honest = voters
+
+        async def nothing(_question):
+            await trio.sleep_forever()
+
+        for voter in voters:  # who has voted is not asked
+            serve_answers(voter.host, VALIDATION_PROTOCOL, VoteRequest, nothing)
+        verdicts = [(voter, "invalid") for voter in honest] + [(liar, "valid"), (twofold, "valid")]
+        for voter, verdict in verdicts:
+            await voter.say(pushed(signed(root, voter.signer, cid, verdict)))
+        await twofold.say(pushed(signed(root, twofold.signer, cid, "invalid")))
+        # Who lies also votes for another, and says again what a voter has said.
+        stolen = signed(root, liar.signer, cid, "valid").replace(
+            liar.signer.public_key, silent.signer.public_key
+        )
+        await liar.say(pushed(stolen))
+        await liar.say(pushed(signed(root, honest[0].signer, cid, "invalid")))
+
+        async def all_said():
+            return len(await root.votes._store.verdicts(path)) == 8 and root.votes.disqualified
+
+        await eventually(all_said)
+        found = await root.validation._by_votes(cid)
+        assert (found.record.verdict, found.record.votes) == ("invalid", 8)
+        assert (found.tally.invalid, found.tally.valid, found.tally.silent, found.tally.total) == (7, 1, 1, 9)
+        status = (await root.status())["validation"]
+        assert status["disqualified"] == [twofold.host.peer_id]
 
 
 async def test_arrivals_are_judged_unasked_and_once_there_is_a_quorum_by_nobody_else(tmp_path):
