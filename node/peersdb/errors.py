@@ -190,6 +190,15 @@ class DiskFull(StorageError):
 
 
 class CorruptData(StorageError):
-    """Something on the disk is not what was written there."""
+    """Something on the disk is not what was written there.
+
+    Attributes:
+        sure: nothing else explains it; a read that failed once may succeed again.
+    """
 
     code = "corrupt_data"
+
+    def __init__(self, message: str, *, sure: bool = True) -> None:
+        """Name what is corrupt."""
+        super().__init__(message)
+        self.sure = sure

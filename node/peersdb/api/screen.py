@@ -135,7 +135,7 @@ def _shortened(name: str) -> str:
 
 
 def _facts(status: dict[str, Any]) -> list[tuple[str, Any]]:
-    process, pins = status["process"], status["pins"]
+    process, pins, damage = status["process"], status["pins"], status["damage"]
     return [
         ("peer id", status["peerId"]),
         ("version", status["version"]),
@@ -150,6 +150,11 @@ def _facts(status: dict[str, Any]) -> list[tuple[str, Any]]:
         ("fingerprint", status["fingerprint"]),
         ("peers", f"{len(status['peers'])} connected, {status['members']} known"),
         ("files", f"{pins['pinned']} kept, {pins['wanted']} still to fetch"),
+        *(
+            [("damage", f"{damage['state']}, {damage['missing']} entries missing: {damage['kept']}")]
+            if damage
+            else []
+        ),
         ("memory", binary_size(process["memBytes"])),
         ("uptime", f"{process['uptimeSeconds']:.0f} s"),
         *(("address", address) for address in status["addrs"]),

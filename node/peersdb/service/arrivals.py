@@ -65,7 +65,11 @@ class _Parked:
 
 
 class Arrivals:
-    """The way of an entry from the wire into the log."""
+    """The way of an entry from the wire into the log.
+
+    Attributes:
+        lacking: hashes of identities that were lost from the disk and are taken from any message.
+    """
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Arrivals:
         self._parked: OrderedDict[str, _Parked] = OrderedDict()
         self._identities: OrderedDict[str, Identity] = OrderedDict()
         self._checking = trio.CapacityLimiter(CHECK_THREADS)
+        self.lacking: set[str] = set()
 
     @property
     def pending(self) -> int:
@@ -98,6 +103,8 @@ class Arrivals:
             StorageError: they could not be stored; nothing of the message was.
         """
         arrived = Arrived()
+        if self.lacking:
+            await self._keep_lacking(message.identities)
         fresh = await self._fresh(message.entries)
         checked = await self._check(fresh, message.identities, log_id, arrived.faults)
         while checked:
@@ -112,6 +119,12 @@ class Arrivals:
         if arrived.accepted:
             self._on_accepted(arrived.accepted)
         return arrived
+
+    async def _keep_lacking(self, blocks: Sequence[bytes]) -> None:
+        identities = [decode_identity(block) for block in blocks if hash_of(block) in self.lacking]
+        if identities:
+            await self._store.keep_identities(identities)
+            self.lacking -= {identity.hash for identity in identities}
 
     async def _fresh(self, blocks: Sequence[bytes]) -> list[bytes]:
         """Those that are neither in the log nor parked."""

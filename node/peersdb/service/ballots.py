@@ -96,9 +96,10 @@ class BallotBox:
         self.disqualified: dict[str, tuple[bytes, bytes]] = {}
 
     async def load(self) -> None:
-        """Reads what is here."""
-        self.disqualified = await self._store.disqualified()
-        self._tips = await self._store.tips()
+        """Reads what is here: at the start, and again after a rebuild of the database."""
+        async with self._taking:
+            self.disqualified = await self._store.disqualified()
+            self._tips = await self._store.tips()
 
     async def run(self) -> None:
         """Casts what waits, and says from time to time what is here; ends when cancelled."""
@@ -177,11 +178,13 @@ class BallotBox:
                 votes=votes,
             )
 
-        place = (self._signer.public_key, self._epoch)
         # Each run begins a chain, and so does one whose end was lost: no place is ever given twice.
-        if not self._epoch or self._last != await self._store.last(place):
+        ballot = None
+        if self._epoch:
+            ballot = await self._store.cast(make, self._signer.public_key, self._epoch, self._last)
+        while ballot is None:
             self._epoch = max(self._environment.now_ns(), self._epoch + 1)
-        ballot = await self._store.cast(make, self._signer.public_key, self._epoch)
+            ballot = await self._store.cast(make, self._signer.public_key, self._epoch, 0)
         self._last = ballot.seq
         self._tips[ballot.voter, ballot.epoch] = (ballot.seq, ballot.hash)
         return ballot

@@ -260,6 +260,13 @@ class Contributions:
             await self._pins.retry_now()
             self.wake()
 
+    async def recheck(self) -> None:
+        """The database was rebuilt: a full replica looks at all its files again."""
+        if self._full_replica:
+            await self._pins.recheck()
+            await self._pins.want_all()
+            self.wake()
+
     async def run(self) -> None:
         """Fetches what is wanted, for ever; ends when cancelled."""
         if not self._full_replica:

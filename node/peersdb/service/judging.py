@@ -16,7 +16,7 @@ from peersdb.core.ballots import MAX_VALIDATORS, Vote
 from peersdb.core.cid import CID
 from peersdb.core.quorum import verdict_of
 from peersdb.errors import InvalidData
-from peersdb.store.database import mapped_errors
+from peersdb.store.failures import mapped_errors
 
 #: Each block of a file was checked against its CID.
 INTEGRITY = "integrity/1"

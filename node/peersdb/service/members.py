@@ -112,7 +112,11 @@ class Membership:
     async def load(self) -> None:
         """Reads the members known from before."""
         for data in await self._table.load():
-            record = decode_record(data)
+            try:
+                record = decode_record(data)
+            except InvalidRecord as error:  # the disk: the member itself will tell it again
+                log.warning("a member's record is damaged", error=str(error))
+                continue
             self._known[record.peer_id] = record
 
     async def run(self) -> None:

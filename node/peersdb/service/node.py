@@ -30,6 +30,7 @@ from peersdb.service.bootstrap import addresses_of
 from peersdb.service.contributions import Contributions
 from peersdb.service.environment import Environment
 from peersdb.service.files import Files
+from peersdb.service.healing import Healing
 from peersdb.service.judging import Judge
 from peersdb.service.members import Membership
 from peersdb.service.replication import Replication
@@ -105,7 +106,7 @@ class Node:
             arrivals=self._arrivals,
             membership=self.membership,
             environment=environment,
-            only_store=settings.store,
+            only_store=settings.store or repo.orphaned,
             on_store=self._on_store,
             on_peer=self._peer_arrived,
         )
@@ -154,6 +155,16 @@ class Node:
             environment=environment,
         )
         self.contributions.on_post = self._unasked.wake
+        self._healing = Healing(
+            repo=repo,
+            store=self._log,
+            pins=self._pins,
+            files=files,
+            replication=self.replication,
+            arrivals=self._arrivals,
+            environment=environment,
+            recheck=self.contributions.recheck,
+        )
         self._links = links
         BlockServer(self.host, repo.blocks.get)
         serve_answers(self.host, BENCHMARK_PROTOCOL, BenchmarkRequest, self._answer_benchmark)
@@ -203,6 +214,7 @@ class Node:
                 nursery.start_soon(node.votes.run)
                 if settings.validate:
                     nursery.start_soon(node._unasked.run)
+                nursery.start_soon(node._healing.run)
                 if node._benchmark is not None:
                     nursery.start_soon(node._benchmark.run)
                 log.info(
@@ -233,6 +245,11 @@ class Node:
     async def _create_store(self, random: Callable[[int], bytes]) -> None:
         """A root's first start: its bootstrap peers are asked for a log before a new one is made."""
         if not self.settings.root or self.settings.store or self.replication.state is not None:
+            return
+        if self._repo.orphaned:
+            log.error(
+                "the log's manifest lay on a damaged page: a member has to tell it", log=self._repo.orphaned
+            )
             return
         if self.settings.bootstrap:
             with trio.move_on_after(ROOT_ASKS):
@@ -288,6 +305,7 @@ class Node:
                 "disqualified": sorted(self.votes.disqualified),
                 "sandbox": list(self._protection),
             },
+            "damage": self._healing.status,
             "replicationSeconds": self._benchmark.recent() if self._benchmark else None,
             "process": {
                 "pid": os.getpid(),

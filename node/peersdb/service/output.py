@@ -14,7 +14,7 @@ import trio
 
 from peersdb.core.cid import CID, Block
 from peersdb.errors import NotFound, StorageError
-from peersdb.store.database import mapped_errors
+from peersdb.store.failures import mapped_errors
 from peersdb.tasks import raising_the_first
 
 #: Bytes written at once: a turn of the event loop for each block would cost as much as writing it.

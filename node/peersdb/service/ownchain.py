@@ -76,6 +76,10 @@ class OwnChain:
                 await self._wait(theirs)
             self._checked = self.free = True
 
+    def recheck(self) -> None:
+        """Asks the peers again before the next write: the end of the chain may be lost."""
+        self._checked = False
+
     def on_answer(self, peer: str, answer: WriterAnswer) -> None:
         """A peer says how far it has a chain; only what was asked counts."""
         if answer.key == self._key and peer in self._asked:

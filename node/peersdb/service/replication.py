@@ -123,6 +123,39 @@ class Replication:
         await self._store.mark_synced()
         await self._changed_store()
 
+    async def reload(self) -> None:
+        """The database was rebuilt and may hold less: reads it anew and asks the peers for the rest."""
+        before = self.state
+        self._set_state(await self._store.state())
+        if self.state is not None and (after := await self._store.state()) is not None:
+            self._set_fingerprint(
+                after.fingerprint
+            )  # what was committed between the two, and told before the first
+        self.own_chain.recheck()
+        await self.votes.load()
+        if self.state is None and before is not None:  # the manifest is lost: peers tell it in their hello
+            self._only_store = before.address
+            for peer in list(self._sessions):
+                await self._host.disconnect(peer)
+        for peer, session in list(self._sessions.items()):
+            if session.agreed:
+                session.asked = session.differs = False
+                self._links.send(peer, self._catch_up.heads())
+                await self._compare(session, *session.said, ask=True)
+                self.votes.greet(peer)
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether there are peers, and all of them were last seen to have what this node has."""
+        ours = self._catch_up.heads()
+        said = [session.said for session in self._sessions.values() if session.agreed]
+        return bool(said) and all(one == (ours.count, ours.fingerprint) for one in said)
+
+    def want(self, digests: Sequence[bytes]) -> None:
+        """Asks all peers for entries by their digests, with their identities."""
+        for peer in self.agreed:
+            self._links.send(peer, WantEntries(tuple(digests)))
+
     @property
     def agreed(self) -> list[str]:
         """The connected peers that hold the same log."""

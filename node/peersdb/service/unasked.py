@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-from peersdb.errors import PeersDBError
+from peersdb.errors import CorruptData, PeersDBError
 from peersdb.service.environment import Environment
 from peersdb.service.judging import AT_ONCE
 from peersdb.store.log import LogStore, Row
@@ -29,6 +29,8 @@ IDLE = 30.0
 PATIENCE = 0.2
 #: Files whose judgement failed (nobody has them now) are tried again after so long (seconds), so many at most.
 RETRY, MAX_RETRIES = 60.0, 1024
+#: The log on a damaged page is looked at again after so long (seconds): a rebuild takes about as long.
+UNREADABLE = 2.0
 
 
 class Unasked:
@@ -66,7 +68,12 @@ class Unasked:
         """Judges for ever; ends when cancelled."""
         while True:
             self._arrived = trio.Event()
-            rows, self._after = await self._store.arrivals(self._after, PAGE)
+            try:
+                rows, self._after = await self._store.arrivals(self._after, PAGE)
+            except CorruptData as error:  # the node rebuilds its database, and goes on meanwhile
+                log.warning("the log could not be read, tried again", error=str(error))
+                await trio.sleep(self._environment.jitter(UNREADABLE))
+                continue
             await self._judge_all([row.path for row in self._in_turn(rows)])
             await self._judge_all(self._due())
             if len(rows) < PAGE:

@@ -123,7 +123,7 @@ def _keep_next(
     conn: sqlite3.Connection, entry: Entry, fingerprint: Fingerprint, parent: bytes
 ) -> Fingerprint:
     """What `keep` does, for an entry of the same writer above the only head."""
-    row = _row(entry)
+    row = row_of(entry)
     digest, time, key, epoch, seq, *_ = row
     fingerprint = fingerprint.add(entry.hash)
     conn.execute(_INSERT, row)
@@ -145,7 +145,8 @@ def hash_of(digest: bytes) -> str:
     return str(CID.from_bytes(HASH_PREFIX + digest))
 
 
-def _row(entry: Entry) -> tuple[Any, ...]:
+def row_of(entry: Entry) -> tuple[Any, ...]:
+    """An entry's columns, but for its number: all that its block says."""
     c = entry.contribution
     digest, key, identity = digest_of(entry.hash), bytes.fromhex(entry.key), digest_of(entry.identity)
     place = (digest, entry.clock.time, key, c.epoch, c.seq)
@@ -160,7 +161,7 @@ def keep(conn: sqlite3.Connection, entries: Sequence[Entry], fingerprint: Finger
     parents: set[bytes] = set()
     writers: dict[tuple[bytes, int], list[int]] = {}
     for entry in entries:
-        rows.append(_row(entry))
+        rows.append(row_of(entry))
         parents.update(digest_of(parent) for parent in entry.next)
         writers.setdefault((rows[-1][2], rows[-1][3]), []).append(rows[-1][4])
         fingerprint = fingerprint.add(entry.hash)

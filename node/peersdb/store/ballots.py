@@ -54,18 +54,6 @@ class BallotStore:
 
         return await self._database.read(job)
 
-    async def last(self, place: Place) -> int:
-        """The last seq of a chain; 0: it is not here."""
-
-        def job(conn: sqlite3.Connection) -> int:
-            row = conn.execute(
-                "SELECT seq FROM voter_chains WHERE epoch = ? AND voter = (SELECT id FROM voters WHERE key = ?)",
-                (place[1], place[0]),
-            ).fetchone()
-            return int(row[0]) if row else 0
-
-        return await self._database.read(job)
-
     async def ballot(self, place: Place, seq: int) -> bytes | None:
         """The ballot of this place, if it is here."""
 
@@ -123,28 +111,33 @@ class BallotStore:
             (entries,) = conn.execute("SELECT coalesce((SELECT count FROM log), 0)").fetchone()
             fresh: list[Ballot] = []
             for (key, epoch), chain in groupby(ballots, lambda ballot: (ballot.voter, ballot.epoch)):
-                fresh += _keep_chain(conn, key, epoch, list(chain), VOTES_PER_ENTRY * entries + VOTES_BESIDE)
+                fresh += keep_chain(conn, key, epoch, list(chain), VOTES_PER_ENTRY * entries + VOTES_BESIDE)
             return fresh
 
         return await self._database.write(job, durable=False)
 
-    async def cast(self, make: Callable[[int, bytes], Ballot], key: bytes, epoch: int) -> Ballot:
-        """Appends one ballot to this node's own chain.
+    async def cast(
+        self, make: Callable[[int, bytes], Ballot], key: bytes, epoch: int, after: int
+    ) -> Ballot | None:
+        """Appends one ballot to this node's own chain; None when the chain does not end where it should.
 
         Args:
             make: makes it for a seq and the hash of the one before.
             key: this node's key.
             epoch: of this run.
+            after: the last seq that was given; with less here, the chain's end is lost.
         """
 
-        def job(conn: sqlite3.Connection) -> Ballot:
+        def job(conn: sqlite3.Connection) -> Ballot | None:
             row = conn.execute(
                 "SELECT seq, tip FROM voter_chains WHERE epoch = ? AND voter = (SELECT id FROM voters WHERE key = ?)",
                 (epoch, key),
             ).fetchone()
             seq, tip = row or (0, b"")
+            if seq != after:
+                return None
             ballot = make(seq + 1, tip)
-            _keep_chain(conn, key, epoch, [ballot], None)
+            keep_chain(conn, key, epoch, [ballot], None)
             return ballot
 
         return await self._database.write(job, durable=False)
@@ -179,15 +172,7 @@ class BallotStore:
         key = decode_ballot(one).voter
 
         def job(conn: sqlite3.Connection) -> bool:
-            voter = _voter(conn, key)
-            if voter is None:
-                return False
-            changed = conn.execute(
-                "UPDATE voters SET one = ?, other = ? WHERE id = ? AND one IS NULL", (one, other, voter)
-            ).rowcount
-            for table in ("ballots", "voter_chains", "votes"):
-                conn.execute(f"DELETE FROM {table} WHERE voter = ?", (voter,))  # noqa: S608 - a constant
-            return changed > 0
+            return disqualify_voter(conn, key, one, other)
 
         return await self._database.write(job, durable=True)
 
@@ -295,9 +280,18 @@ class BallotStore:
         return await self._database.read(job)
 
 
-def _keep_chain(
+def keep_chain(
     conn: sqlite3.Connection, key: bytes, epoch: int, chain: Sequence[Ballot], most: int | None
 ) -> list[Ballot]:
+    """Keeps verified ballots of one chain, as far as they follow what is here; gives those that were not here.
+
+    Args:
+        conn: in a transaction.
+        key: the voter's.
+        epoch: of the chain.
+        chain: in its order.
+        most: votes that the voter may have; None: no limit.
+    """
     voter = _voter(conn, key)
     if voter is None:
         return []
@@ -328,6 +322,19 @@ def _keep_chain(
         )
         _forget_old_epochs(conn, voter)
     return fresh
+
+
+def disqualify_voter(conn: sqlite3.Connection, key: bytes, one: bytes, other: bytes) -> bool:
+    """As `BallotStore.disqualify`, in a transaction."""
+    voter = _voter(conn, key)
+    if voter is None:
+        return False
+    changed = conn.execute(
+        "UPDATE voters SET one = ?, other = ? WHERE id = ? AND one IS NULL", (one, other, voter)
+    ).rowcount
+    for table in ("ballots", "voter_chains", "votes"):
+        conn.execute(f"DELETE FROM {table} WHERE voter = ?", (voter,))  # noqa: S608 - a constant
+    return changed > 0
 
 
 def _insert(conn: sqlite3.Connection, voter: int, ballots: Sequence[Ballot]) -> None:

@@ -17,7 +17,8 @@ import trio
 
 from peersdb.core.cid import CID, Block
 from peersdb.errors import BlockMismatch, CorruptData
-from peersdb.store.database import Database, mapped_errors
+from peersdb.store.database import Database
+from peersdb.store.failures import mapped_errors
 
 #: Up to here a block is a row: one sync with its entry instead of three of a file's own.
 MAX_ROW = 16 * 1024

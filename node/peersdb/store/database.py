@@ -8,17 +8,17 @@ at least one durable job commits with ``synchronous=FULL``: the WAL is synced be
 from __future__ import annotations
 
 import contextlib
-import errno
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import trio
 
-from peersdb.errors import CorruptData, DiskFull, ShuttingDown, StorageError
+from peersdb.errors import CorruptData, ShuttingDown, StorageError
+from peersdb.store.failures import mapped, mapped_errors
 from peersdb.store.outcome import Outcome, Report, tell_all
 
 T = TypeVar("T")
@@ -43,32 +43,58 @@ class _Task(NamedTuple):
     outcome: Outcome[Any]
 
 
+class _Replacement(NamedTuple):
+    """Another file for this database, on its way through the writer."""
+
+    make: Callable[[int], Any]
+    swap: Callable[[], None]
+    reports: Sequence[Report]
+    outcome: Outcome[Any]
+
+
 class Database:
-    """The node's database; made by `open_database`, ended by `close`."""
+    """The node's database; made by `open_database`, ended by `close`.
+
+    Attributes:
+        on_damage: called when SQLite finds the file damaged, in whichever thread met it; see `CorruptData.sure`.
+    """
 
     def __init__(self, path: Path, schema: str, version: int) -> None:
         """Opens (and creates or checks) the database and starts the writer thread."""
         self.path = path
+        self.on_damage: Callable[[CorruptData], None] = lambda _error: None
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._slots = trio.Semaphore(MAX_QUEUE)
-        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        # None: there is no connection any more, since a replaced file could not be opened.
+        self._readers: queue.SimpleQueue[sqlite3.Connection | None] = queue.SimpleQueue()
+        self._replacement: _Replacement | None = None
+        self._file: BinaryIO | None = None
         self._reading = trio.CapacityLimiter(READERS)
         self._closed = False
         # Nothing is queued after the end: whoever queues may be in any thread.
         self._gate = threading.Lock()
         self._full: bool | None = None
         with mapped_errors(f"opening {path}"):
-            self._conn = _connect(path)
-            # What undoes a job of a batch: copies of the pages it changed, about 20 for a post, 1,500 for a batch of a
-            # join. A file for them would cost a post as much as its own pages.
-            self._conn.execute("PRAGMA temp_store=MEMORY")
-            self._create(schema, version)
-            for _ in range(READERS):
-                reader = _connect(path)
-                reader.execute("PRAGMA query_only=ON")
-                self._readers.put(reader)
+            self._conn = _connect_writer(path)
+            try:
+                self._create(schema, version)
+            except BaseException:
+                self._conn.close()
+                raise
+            self._open_readers()
         self._thread = threading.Thread(target=self._run, name="peersdb-writer", daemon=True)
         self._thread.start()
+
+    def _open_readers(self) -> None:
+        with contextlib.ExitStack() as undo:
+            readers = []
+            for _ in range(READERS):
+                readers.append(_connect(self.path))
+                undo.callback(readers[-1].close)
+                readers[-1].execute("PRAGMA query_only=ON")
+            undo.pop_all()
+        for reader in readers:
+            self._readers.put(reader)
 
     def _create(self, schema: str, version: int) -> None:
         (found,) = self._conn.execute("PRAGMA user_version").fetchone()
@@ -132,6 +158,35 @@ class Database:
         """As many jobs wait as may: take `write`, which waits for a place. From any thread."""
         return self._tasks.qsize() >= MAX_QUEUE
 
+    async def replace(self, make: Callable[[int], T], swap: Callable[[], None]) -> T:
+        """Puts another file in the place of this one.
+
+        Args:
+            make: makes the file; gets a descriptor of this one. Runs while nothing is written and reading goes on.
+                Gives what this gives. Once it gave it, the old file does not count any more.
+            swap: puts it in place, while no connection is open; those who read or write wait.
+
+        Raises:
+            PeersDBError: what went wrong. In ``make``: all is as it was. Later: nothing is read or written until the
+                node starts again, since what the old file would take now is lost when the new one takes its place.
+        """
+        done = trio.Event()
+        crossing = trio.lowlevel.current_trio_token().run_sync_soon
+        outcome: Outcome[T] = Outcome()
+        self._replacement = _Replacement(make, swap, [Report(crossing, lambda _: done.set())], outcome)
+        try:
+            self.submit(lambda _conn: None, durable=False, reports=[])  # so that the writer comes round
+        except ShuttingDown:
+            self._replacement = None
+            raise
+        with trio.CancelScope(shield=True):
+            await done.wait()
+        return outcome.get()
+
+    def _notice(self, error: Exception) -> None:
+        if isinstance(error, CorruptData) and isinstance(error.__cause__, sqlite3.Error | UnicodeDecodeError):
+            self.on_damage(error)
+
     async def read(self, job: Job[T]) -> T:
         """Runs a reading job in a worker thread, on a connection of its own, in one snapshot."""
 
@@ -148,18 +203,28 @@ class Database:
         self._check_open()
         conn = self._readers.get()
         try:
+            if conn is None:
+                raise StorageError(f"{self.path} could not be opened again: restart the node")
             with mapped_errors(f"reading {self.path}"):
                 conn.execute("BEGIN")
                 try:
                     yield conn
                 finally:
                     conn.execute("COMMIT")
+        except CorruptData as error:
+            self._notice(error)
+            raise
         finally:
             self._readers.put(conn)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ShuttingDown("the node is stopping: the database is closed")
+
+    @property
+    def closing(self) -> bool:
+        """Whether `close` was called; may be asked from any thread."""
+        return self._closed
 
     def close(self) -> None:
         """Finishes the waiting jobs, then closes; blocks until that is done."""
@@ -169,10 +234,15 @@ class Database:
             self._closed = True
             self._tasks.put(None)
         self._thread.join()
-        for _ in range(READERS):
-            self._readers.get().close()
+        self._close_readers()
         with mapped_errors(f"closing {self.path}"):
-            self._conn.close()
+            self._close_writer()
+
+    def _close_readers(self) -> None:
+        for _ in range(READERS):
+            reader = self._readers.get()  # waits for who reads
+            if reader is not None:
+                reader.close()
 
     # --- the writer thread -------------------------------------------------------------------------
 
@@ -188,6 +258,9 @@ class Database:
                 batch.append(task)
             self._commit(batch)
             tell_all((task.outcome, task.reports) for task in batch)
+            if self._replacement is not None:
+                asked, self._replacement = self._replacement, None
+                self._replace(asked)
             if stop:
                 break
 
@@ -206,8 +279,48 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 conn.execute("ROLLBACK")
             failure = mapped(error, f"writing {self.path}")
+            self._notice(failure)
             for task in batch:
                 task.outcome.error = task.outcome.error or failure
+
+    def _replace(self, asked: _Replacement) -> None:
+        try:
+            with mapped_errors(f"replacing {self.path}"):
+                asked.outcome.result = asked.make(self._descriptor())
+                self._exchange(asked.swap)
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            asked.outcome.error = error
+        tell_all([(asked.outcome, asked.reports)])
+
+    def _descriptor(self) -> int:
+        """The file itself, open for as long as a connection is.
+
+        POSIX gives up all locks that a process has on a file as soon as it closes any handle of it. Without them
+        another program (``sqlite3`` on the command line) would take itself for the last that has the database open,
+        and remove the write-ahead log.
+        """
+        if self._file is None:
+            self._file = self.path.open("rb")
+        return self._file.fileno()
+
+    def _exchange(self, swap: Callable[[], None]) -> None:
+        self._close_readers()
+        try:
+            self._close_writer()
+            swap()
+            self._conn, self._full = _connect_writer(self.path), None
+            self._open_readers()
+        except BaseException:
+            self._conn.close()
+            for _ in range(READERS):
+                self._readers.put(None)
+            raise
+
+    def _close_writer(self) -> None:
+        self._conn.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _set_synchronous(self, *, full: bool) -> None:
         if self._full is not full:
@@ -223,6 +336,7 @@ class Database:
             task.outcome.result = task.job(conn)
         except Exception as error:
             task.outcome.error = mapped(error, f"writing {self.path}")
+            self._notice(task.outcome.error)
             if not conn.in_transaction:  # SQLite itself gave up on the whole transaction (disk full)
                 raise
             conn.execute("ROLLBACK TO job")
@@ -241,33 +355,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     return conn
 
 
-@contextlib.contextmanager
-def mapped_errors(doing: str) -> Iterator[None]:
-    """Maps errors of SQLite and of the operating system to the node's, with what was being done."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise mapped(error, doing) from error
-
-
-def mapped(error: Exception, doing: str) -> Exception:
-    """The node's error for one of SQLite or of the operating system; any other stays as it is."""
-    if isinstance(error, sqlite3.Error):
-        found: Exception = _mapped(error, doing)
-    elif not isinstance(error, OSError):
-        return error
-    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-        found = DiskFull(f"{doing}: no space left on the disk; free some and try again")
-    else:
-        found = StorageError(f"{doing}: {error.strerror or error}")
-    found.__cause__ = error
-    return found
-
-
-def _mapped(error: sqlite3.Error, doing: str) -> StorageError:
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith("SQLITE_FULL"):
-        return DiskFull(f"{doing}: no space left on the disk; free some and try again")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return CorruptData(f"{doing}: the database is damaged ({error}); restore it, or start on a new -repo")
-    return StorageError(f"{doing}: {error}")
+def _connect_writer(path: Path) -> sqlite3.Connection:
+    conn = _connect(path)
+    # What undoes a job of a batch: copies of the pages it changed, about 20 for a post, 1,500 for a batch of a
+    # join. A file for them would cost a post as much as its own pages.
+    conn.execute("PRAGMA temp_store=MEMORY")
+    return conn

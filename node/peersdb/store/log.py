@@ -23,7 +23,7 @@ from peersdb.store.append import Appends, MakeContribution, digest_of, hash_of, 
 from peersdb.store.blocks import insert_rows
 from peersdb.store.database import Database
 from peersdb.store.outcome import Report
-from peersdb.store.ranges import SqlRanges
+from peersdb.store.ranges import SqlRanges, everything
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ class LogStore:
         """Nothing is read yet."""
         self._database = database
         self._appends = Appends()
+        self._unsendable: frozenset[bytes] = frozenset()
 
     async def state(self) -> LogState | None:
         """The log's address and fingerprint, or None while this node has no log."""
@@ -93,6 +94,11 @@ class LogStore:
                 "INSERT OR IGNORE INTO log (one, address, manifest, access, total) VALUES (1, ?, ?, ?, ?)",
                 (manifest.address, main.data, access.data, EMPTY.to_bytes()),
             )
+            if conn.execute("SELECT 1 FROM entries").fetchone():  # the manifest alone was lost
+                fingerprint = everything(conn)
+                conn.execute(
+                    "UPDATE log SET count = ?, total = ?", (fingerprint.count, fingerprint.to_bytes())
+                )
 
         await self._database.write(job, durable=True)
 
@@ -135,8 +141,9 @@ class LogStore:
                     "INSERT INTO gap VALUES (?, ?, ?, ?)", ((bytes.fromhex(k), *rest) for k, *rest in gaps)
                 )
                 rows = conn.execute(
-                    "SELECT e.id FROM gap g CROSS JOIN entries e ON e.key = g.key AND e.epoch = g.epoch"
-                    " AND e.seq BETWEEN g.first AND g.last ORDER BY e.time, e.key, e.digest"
+                    "SELECT e.id FROM gap g CROSS JOIN entries e ON e.key = g.key AND e.epoch = g.epoch"  # noqa: S608
+                    f" AND e.seq BETWEEN g.first AND g.last {self._sendable('e.identity')}"
+                    " ORDER BY e.time, e.key, e.digest"
                 )
                 found = array("q", (row for (row,) in rows))
                 conn.execute("DROP TABLE gap")
@@ -153,7 +160,8 @@ class LogStore:
             found = []
             for digest in digests:
                 row = conn.execute(
-                    "SELECT time, key, digest, id FROM entries WHERE digest = ?", (digest,)
+                    f"SELECT time, key, digest, id FROM entries WHERE digest = ? {self._sendable('identity')}",  # noqa: S608
+                    (digest,),
                 ).fetchone()
                 if row is not None:
                     found.append(row)
@@ -184,6 +192,36 @@ class LogStore:
     async def known_identity(self, hash_: str) -> bytes | None:
         """The identity block of this CID, if it is here."""
         return await self._database.read(lambda conn: _identity(conn, digest_of(hash_)))
+
+    async def lacking_identities(self) -> dict[str, bytes]:
+        """Identities that are not here though entries of theirs are: by hash, the digest of one entry each.
+
+        Those entries cannot be checked by others, so they are not sent until the identity is back.
+        """
+
+        def job(conn: sqlite3.Connection) -> list[tuple[bytes, bytes]]:
+            return conn.execute(
+                "SELECT identity, min(digest) FROM entries WHERE identity NOT IN (SELECT digest FROM identities)"
+                " GROUP BY identity"
+            ).fetchall()
+
+        found = await self._database.read(job)
+        self._unsendable = frozenset(identity for identity, _ in found)
+        return {hash_of(identity): digest for identity, digest in found}
+
+    def _sendable(self, column: str) -> str:
+        """A condition on entries whose identities are here; empty in the usual case that all are."""
+        lacking = ", ".join(f"x'{digest.hex()}'" for digest in self._unsendable)
+        return f"AND {column} NOT IN ({lacking})" if lacking else ""
+
+    async def keep_identities(self, identities: Sequence[Identity]) -> None:
+        """Keeps checked identities."""
+
+        def job(conn: sqlite3.Connection) -> None:
+            for identity in identities:
+                keep_identity(conn, identity)
+
+        await self._database.write(job, durable=False)
 
     async def known(self, hashes: Sequence[str]) -> set[str]:
         """Those of the hashes whose entries are here."""

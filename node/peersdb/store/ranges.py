@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from peersdb.core.ranges import HIGHEST, LOWEST, Bound
 from peersdb.core.reconcile import EMPTY, Fingerprint
@@ -31,11 +31,7 @@ class SqlRanges:
         if (low, high) == (LOWEST, HIGHEST):
             row = self._conn.execute("SELECT count, total FROM log").fetchone()
             return Fingerprint.from_bytes(*row) if row else EMPTY
-        count = total = 0
-        for _, digest in self._rows(low, high):
-            count += 1
-            total += int.from_bytes(hashlib.sha256(HASH_PREFIX + digest).digest())
-        return Fingerprint(count, total % 2**256)
+        return _sum(digest for _, digest in self._rows(low, high))
 
     def digests(self, low: Bound, high: Bound) -> tuple[bytes, ...]:
         """All digests of a range, in order."""
@@ -52,3 +48,16 @@ class SqlRanges:
             f"SELECT time, digest FROM entries WHERE time BETWEEN ? AND ? AND {_RANGE} ORDER BY time, digest",  # noqa: S608 - a constant
             (low[0], high[0], low[0], *low, high[0], *high),
         )
+
+
+def everything(conn: sqlite3.Connection) -> Fingerprint:
+    """Count and sum of all entries, from themselves and not as the log keeps it."""
+    return _sum(digest for (digest,) in conn.execute("SELECT digest FROM entries"))
+
+
+def _sum(digests: Iterable[bytes]) -> Fingerprint:
+    count = total = 0
+    for digest in digests:
+        count += 1
+        total += int.from_bytes(hashlib.sha256(HASH_PREFIX + digest).digest())
+    return Fingerprint(count, total % 2**256)

@@ -5,6 +5,8 @@
     <repo>/lock           held while a node runs here
     <repo>/identity.key   32 random bytes, the Ed25519 seed, mode 0600
     <repo>/peersdb.sqlite the log, small blocks, pins, members
+    <repo>/peersdb.sqlite.damaged-<time>  as it was when it was found damaged and rebuilt
+    <repo>/damage.json    what was lost by that, and what came back
     <repo>/blocks/        larger blocks
     <repo>_config         JSON with the original's keys
     <repo>_benchmark      JSON, at the end of a node with -benchmark
@@ -23,8 +25,8 @@ from pathlib import Path
 from peersdb.core.identity import Signer
 from peersdb.errors import CorruptData, RepoLocked, StorageError
 from peersdb.store.blocks import BlockStore, sync_directory, write_synced
-from peersdb.store.database import Database, mapped_errors
-from peersdb.store.schema import SCHEMA, VERSION
+from peersdb.store.failures import mapped_errors
+from peersdb.store.opening import open_database, orphaned_log
 
 SEED_BYTES = 32
 
@@ -35,6 +37,7 @@ class Repo:
     Attributes:
         signer: this node's identity.
         database: its tables.
+        orphaned: the address of a log whose entries are here, but whose manifest was lost; empty in the usual case.
         blocks: its blocks.
     """
 
@@ -55,7 +58,9 @@ class Repo:
             self._lock = _lock(path / "lock")
         try:
             self.signer = Signer.from_seed(_seed(path / "identity.key", random))
-            self.database = Database(path / "peersdb.sqlite", SCHEMA, VERSION)
+            self.database = open_database(path / "peersdb.sqlite", self.signer.identity)
+            with mapped_errors(f"reading {self.database.path}"):
+                self.orphaned = orphaned_log(self.database.path)
             self.blocks = BlockStore(self.database, path / "blocks")
         except BaseException:
             os.close(self._lock)

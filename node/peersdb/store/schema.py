@@ -3,9 +3,11 @@
 A format change raises `VERSION` and brings a migration; a database of another version is refused.
 """
 
+import re
+
 VERSION = 1
 
-SCHEMA = """
+TEXT = """
 -- One row: which log this repo holds, and the fingerprint of its set of entries.
 CREATE TABLE log (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -115,7 +117,9 @@ CREATE TABLE ballots (
 );
 
 -- What a voter's newest ballot on a file says of it, all its validators together.
-CREATE TABLE voted (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);
+-- The index has a form of its own, so that no row of it is taken for one of `entries_path` where its page is damaged.
+CREATE TABLE voted (id INTEGER PRIMARY KEY, path TEXT NOT NULL);
+CREATE UNIQUE INDEX voted_path ON voted (path, 1);
 CREATE TABLE votes (
     file INTEGER NOT NULL,
     voter INTEGER NOT NULL,
@@ -125,3 +129,15 @@ CREATE TABLE votes (
     PRIMARY KEY (file, voter)
 ) WITHOUT ROWID;
 """
+
+
+def plain(text: str) -> str:
+    """The statements without comments, on one line.
+
+    SQLite stores a statement as it is written, and its length decides on which page the next table begins: with the
+    comments, other words in one would make another file.
+    """
+    return " ".join(re.sub("--.*", "", text).split())
+
+
+SCHEMA = plain(TEXT)

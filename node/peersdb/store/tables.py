@@ -136,6 +136,48 @@ class Pins:
             durable=False,
         )
 
+    async def recheck(self) -> None:
+        """Wants all kept files again: some of their blocks may be lost. What is whole costs no fetch."""
+        await self._database.write(
+            lambda conn: conn.execute("UPDATE pins SET pinned = 0, next_try = 0 WHERE pinned = 1") and None,
+            durable=False,
+        )
+
+    async def mend(self, key: bytes, lost: Iterable[str] = ()) -> None:
+        """After a damage: drops what no entry names, and keeps the files of this writer's entries again.
+
+        Args:
+            key: the writer's public key.
+            lost: paths of entries that are not here, but may come back from a peer that is away.
+        """
+
+        def job(conn: sqlite3.Connection) -> None:
+            conn.execute("CREATE TEMP TABLE away (path TEXT)")
+            conn.executemany("INSERT INTO away VALUES (?)", [(path,) for path in lost])
+            conn.execute(
+                "DELETE FROM pins WHERE path NOT IN (SELECT path FROM entries UNION ALL SELECT path FROM away)"
+            )
+            conn.execute("DROP TABLE away")
+            conn.execute(
+                "INSERT OR IGNORE INTO pins (path, pinned) SELECT path, 1 FROM entries WHERE key = ?", (key,)
+            )
+            conn.execute(
+                "UPDATE pin_counts SET count = (SELECT count(*) FROM pins WHERE pins.pinned = pin_counts.pinned)"
+            )
+
+        await self._database.write(job, durable=False)
+
+    async def kept_after(self, path: str, limit: int) -> list[str]:
+        """Paths of kept files in their order, after one."""
+        return await self._database.read(
+            lambda conn: [
+                found
+                for (found,) in conn.execute(
+                    "SELECT path FROM pins WHERE pinned = 1 AND path > ? ORDER BY path LIMIT ?", (path, limit)
+                )
+            ]
+        )
+
     async def counts(self) -> tuple[int, int]:
         """How many are wanted, and how many kept."""
 

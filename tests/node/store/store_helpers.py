@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from peersdb.core.ballots import VERDICTS, Vote, create_ballot, log_hash
 from peersdb.core.cid import CID, Block, ipfs_path
 from peersdb.core.contribution import Contribution, format_timestamp
 from peersdb.core.entry import add_payload
@@ -14,6 +15,7 @@ from peersdb.core.log import Log
 from peersdb.core.manifest import contributions_manifest
 from peersdb.store.log import LogStore
 from peersdb.store.repo import Repo
+from peersdb.store.tables import Validation
 
 SIGNERS = [Signer.from_seed(bytes([i]) * 32) for i in range(1, 4)]
 MANIFEST = contributions_manifest("tests")
@@ -72,6 +74,31 @@ def cluster_of(steps):
     return cluster
 
 
+class Voter:
+    """Signs ballots one after another, on the files of `contribution`."""
+
+    def __init__(self, signer, epoch=1):
+        self.signer, self.epoch, self.seq, self.prev = signer, epoch, 0, b""
+
+    def says(self, *votes):
+        """Signs these: each the number of a file and the place of a verdict."""
+        self.seq += 1
+        made = create_ballot(
+            self.signer,
+            log_hash(MANIFEST.address),
+            epoch=self.epoch,
+            seq=self.seq,
+            prev=self.prev,
+            ts=self.seq,
+            votes=[
+                Vote(CID.of(str(number).encode()), "csv/1", bytes(32), VERDICTS[verdict])
+                for number, verdict in votes
+            ],
+        )
+        self.prev = made.hash
+        return made
+
+
 def seeded(number):
     return lambda size: bytes([number]) * size
 
@@ -101,6 +128,14 @@ async def append(store, signer=SIGNERS[0], number=1):
 
 def nothing(_conn, _entries):
     """No further work in the transaction."""
+
+
+def validation(path, number):
+    """A record of this node's, decided by itself or by votes."""
+    verdict = VERDICTS[number % len(VERDICTS)]
+    return Validation(
+        path, verdict == "valid", number % 7, "csv/1", number, verdict, bytes([number % 256]) * 32, "why"
+    )
 
 
 def block(size, salt=0):

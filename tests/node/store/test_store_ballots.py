@@ -184,16 +184,17 @@ async def test_own_ballots_go_on_where_the_last_one_ended():
     async with opened() as log:
         store, signer = BallotStore(log._database), SIGNERS[0]
 
-        async def cast(number, epoch):
+        async def cast(number, epoch, after):
             def make(seq, prev):
                 return create_ballot(signer, LOG, epoch=epoch, seq=seq, prev=prev, ts=1, votes=[vote(number)])
 
-            return await store.cast(make, signer.public_key, epoch)
+            return await store.cast(make, signer.public_key, epoch, after)
 
-        first, second, other = await cast(1, 5), await cast(2, 5), await cast(3, 6)
+        first, second, other = await cast(1, 5, 0), await cast(2, 5, 1), await cast(3, 6, 0)
         assert [(one.epoch, one.seq) for one in (first, second, other)] == [(5, 1), (5, 2), (6, 1)]
         assert second.prev == first.hash
-        assert (await store.last((signer.public_key, 5)), await store.epochs(signer.public_key)) == (2, 2)
+        assert await cast(4, 5, 3) is None  # its end was lost: no place is given twice
+        assert await store.epochs(signer.public_key) == 2
         assert dict(await store.said_by(signer.public_key, "", 9)).keys() == {path(1), path(2), path(3)}
         assert await store.own_on(signer.public_key, path(2)) == second.data
         assert await store.own_on(signer.public_key, path(9)) is None

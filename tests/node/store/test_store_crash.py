@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ import sys
 import trio
 from pathlib import Path
 from store_helpers import MANIFEST, SIGNERS, block, opened, payload
+from peersdb.store import opening, repair
 from peersdb.store.blocks import insert_rows
 from peersdb.store.log import LogStore
 
@@ -39,9 +41,21 @@ async def main(repo):
             )
             print(entry.hash, small.cid, large.cid, flush=True)
 
+    async def rebuild():
+        path, own = repo.database.path, SIGNERS[0].identity
+        while True:
+            at = repair.free_stamp(path)
+            await repo.database.replace(
+                lambda file: opening.make(path, file, own, stopped=lambda: False, reason="a test", at=at),
+                lambda: repair.swap(path, at),
+            )
+            await trio.sleep(0.01)
+
     async with trio.open_nursery() as nursery:
         for task in range(4):
             nursery.start_soon(write, task)
+        if "rebuild" in sys.argv:
+            nursery.start_soon(rebuild)
 
 with opened(Path(sys.argv[1])) as repo:
     trio.run(main, repo)
@@ -53,19 +67,37 @@ async def test_nothing_acknowledged_is_lost_by_kill_9_at_any_moment(tmp_path):
     repo_dir = tmp_path / "repo"
     acknowledged = []
     for round_ in range(ROUNDS):
-        with subprocess.Popen(  # noqa: ASYNC220 - read line by line, in step with the child
-            [sys.executable, "-c", WRITER, str(repo_dir)], cwd=HERE, stdout=subprocess.PIPE, text=True
-        ) as child:
-            lines = []
-            while len(lines) <= round_ * 3:  # a later moment each time
-                line = child.stdout.readline()
-                assert line, "the writer ended by itself"
-                lines.append(line)
-            child.kill()
-            lines += child.stdout.read().splitlines(keepends=True)
-        acknowledged += [line.split() for line in lines if line.endswith("\n")]
+        acknowledged += killed(repo_dir, after=round_ * 3)  # a later moment each time
         await check(repo_dir, acknowledged)
+        assert not list(repo_dir.glob("*.damaged-*"))  # a kill is no damage
     assert len(acknowledged) > ROUNDS
+
+
+@pytest.mark.processes
+async def test_nothing_acknowledged_is_lost_by_kill_9_while_the_database_is_rebuilt_again_and_again(tmp_path):
+    repo_dir = tmp_path / "repo"
+    acknowledged = []
+    for round_ in range(ROUNDS):
+        acknowledged += killed(repo_dir, "rebuild", after=20, seconds=round_ * 0.007)
+        await check(repo_dir, acknowledged)
+        assert not list(repo_dir.glob("*.rebuil*"))
+    assert len(list(repo_dir.glob("*.damaged-*"))) >= 3
+
+
+def killed(repo_dir, *how, after, seconds=0.0):
+    """What a writer said that was killed so long after so many lines."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(repo_dir), *how], cwd=HERE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        lines = []
+        while len(lines) <= after:
+            line = child.stdout.readline()
+            assert line, "the writer ended by itself"
+            lines.append(line)
+        time.sleep(seconds)
+        child.kill()
+        lines += child.stdout.read().splitlines(keepends=True)
+    return [line.split() for line in lines if line.endswith("\n")]
 
 
 async def check(repo_dir, acknowledged):

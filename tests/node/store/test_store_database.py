@@ -1,6 +1,8 @@
 """Group commit: many writes share few commits, a failure undoes what it must and nothing else."""
 
 import asyncio
+import os
+import sys
 import threading
 
 import pytest
@@ -311,3 +313,168 @@ async def test_a_damaged_database_is_named(tmp_path, damage):
         await database.read(lambda conn: conn.execute("SELECT number, data FROM kept").fetchall())
     if database is not None:
         database.close()
+
+
+def other_file(path, numbers):
+    """Makes another database beside this one."""
+
+    def make(_file):
+        made = Database(path.with_name("other"), SCHEMA, 1)
+        made._conn.executemany("INSERT INTO kept VALUES (?, NULL)", [(number,) for number in numbers])
+        made.close()
+        return "made"
+
+    return make, lambda: path.with_name("other").replace(path)
+
+
+async def test_another_file_takes_the_place_of_this_one_and_all_go_on(tmp_path):
+    path = tmp_path / "db.sqlite"
+    database = Database(path, SCHEMA, 1)
+    await database.write(insert(1), durable=True)
+    make, swap = other_file(path, [7, 8])
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read(conn):  # a reader that is at it keeps its snapshot, and the swap waits for it
+        reading.set()
+        assert go_on.wait(10)
+        return [n for (n,) in conn.execute("SELECT number FROM kept")]
+
+    results = {}
+
+    async def keep(name, call):
+        results[name] = await call()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep, "reader", lambda: database.read(read))
+        await trio.to_thread.run_sync(reading.wait)
+        nursery.start_soon(keep, "replace", lambda: database.replace(make, swap))
+        await wait_all_tasks_blocked(0.05)
+        nursery.start_soon(keep, "writer", lambda: database.write(insert(9), durable=True))
+        await wait_all_tasks_blocked(0.05)
+        go_on.set()
+    assert results == {"reader": [1], "replace": "made", "writer": 9}
+    assert await numbers(database) == [7, 8, 9]
+    database.close()
+
+
+async def test_a_replacement_that_cannot_be_made_changes_nothing(database):
+    await database.write(insert(1), durable=True)
+
+    def fails(_file):
+        raise OSError(28, "No space left on device")
+
+    def never():
+        raise AssertionError
+
+    with pytest.raises(DiskFull):
+        await database.replace(fails, never)
+    await database.write(insert(2), durable=True)
+    assert await numbers(database) == [1, 2]
+
+
+async def test_a_file_that_cannot_be_opened_again_is_an_error_for_all_and_no_hang(tmp_path):
+    path = tmp_path / "db.sqlite"
+    database = Database(path, SCHEMA, 1)
+
+    def gone():
+        path.unlink()
+        path.mkdir()
+
+    with trio.fail_after(10):
+        with pytest.raises(StorageError):
+            await database.replace(lambda _file: None, gone)
+        with pytest.raises(StorageError, match="restart the node"):
+            await numbers(database)
+        with pytest.raises(StorageError):
+            await database.write(insert(1), durable=False)
+    database.close()
+
+
+OTHER_PROGRAM = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as conn:
+    print(conn.execute("SELECT count(*) FROM kept").fetchone()[0])
+conn.close()
+"""
+
+
+async def test_another_program_leaves_the_write_ahead_log_alone_after_a_replacement_that_failed(tmp_path):
+    """As it does before: the locks of this process are still there."""
+    path = tmp_path / "db.sqlite"
+    database = Database(path, SCHEMA, 1)
+    await database.write(insert(1), durable=True)
+
+    def fails(file):
+        assert os.pread(file, 15, 0) == b"SQLite format 3"
+        raise OSError(28, "No space left on device")
+
+    for number in (2, 3):
+        with pytest.raises(DiskFull):
+            await database.replace(fails, lambda: None)
+        seen = await trio.run_process([sys.executable, "-c", OTHER_PROGRAM, path], capture_stdout=True)
+        assert seen.stdout == b"%d\n" % (number - 1)
+        assert path.with_name("db.sqlite-wal").exists()
+        await database.write(insert(number), durable=True)
+    database.close()
+    database = Database(path, SCHEMA, 1)
+    assert await numbers(database) == [1, 2, 3]
+    database.close()
+
+
+async def test_nothing_is_written_to_the_old_file_once_the_new_one_is_made(tmp_path):
+    path = tmp_path / "db.sqlite"
+    database = Database(path, SCHEMA, 1)
+    make, swap = other_file(path, [7])
+
+    def fails():
+        raise OSError(5, "Input/output error")
+
+    with trio.fail_after(10):
+        with pytest.raises(StorageError, match="Input/output"):
+            await database.replace(make, fails)
+        with pytest.raises(StorageError):
+            await database.write(insert(8), durable=True)
+        with pytest.raises(StorageError, match="restart the node"):
+            await numbers(database)
+    database.close()
+    swap()
+    database = Database(path, SCHEMA, 1)
+    assert await numbers(database) == [7]
+    database.close()
+
+
+async def test_no_replacement_is_left_waiting_when_the_database_closes(tmp_path):
+    path = tmp_path / "db.sqlite"
+    database = Database(path, SCHEMA, 1)
+    make, swap = other_file(path, [3])
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(database.replace, make, swap)
+            await wait_all_tasks_blocked()
+            await trio.to_thread.run_sync(database.close)
+        with pytest.raises(ShuttingDown):
+            await database.replace(make, swap)
+    again = Database(path, SCHEMA, 1)
+    assert await numbers(again) == [3]
+    again.close()
+
+
+async def test_damage_that_sqlite_meets_is_told_and_other_errors_are_not(tmp_path):
+    path = tmp_path / "db.sqlite"
+    database = Database(path, SCHEMA, 1)
+    for number in range(20):
+        await database.write(insert(number, 3000), durable=True)
+    database.close()
+    data = bytearray(path.read_bytes())
+    data[4096 * 4 :] = b"\xa5" * (len(data) - 4096 * 4)
+    path.write_bytes(data)
+    database, told = Database(path, SCHEMA, 1), []
+    database.on_damage = told.append
+    with pytest.raises(StorageError):
+        await database.read(lambda conn: conn.execute("SELECT * FROM nowhere"))
+    assert told == []
+    for ask in (database.read, lambda job: database.write(job, durable=False)):
+        with pytest.raises(CorruptData, match="rebuilds it"):
+            await ask(lambda conn: conn.execute("SELECT sum(length(data)) FROM kept").fetchall())
+    assert len(told) == 2
+    database.close()
