@@ -307,7 +307,6 @@ def test_a_namespace_that_is_deleted_goes_away_and_others_stay(installed, namesp
         lambda: f"namespace/{doomed}" not in installed("get", "namespaces", "-o", "name").split(),
         "it is gone",
         120,
-        1,
     )
     assert quickstart.condition("Ready")["status"] == "True"
 

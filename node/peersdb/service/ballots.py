@@ -36,7 +36,7 @@ from peersdb.core.wire import (
     VoteHeads,
     VoteVector,
 )
-from peersdb.errors import InvalidMessage
+from peersdb.errors import InvalidMessage, StorageError
 from peersdb.net.sync import SyncLinks
 from peersdb.service.environment import Environment
 from peersdb.store.ballots import MAX_EPOCHS, BallotStore, Place
@@ -51,6 +51,8 @@ MAX_WAITING = 4096
 HEADS_INTERVAL = 30.0
 #: An answer to a vector is waited for so long (seconds) before the peer is asked again.
 ANSWER = 30.0
+#: Votes that the disk did not take are tried again after so long (seconds).
+AGAIN = 2.0
 #: Ballots checked at once; signatures are checked in threads, which leave the interpreter to others.
 CHECK_THREADS = 2
 
@@ -157,14 +159,25 @@ class BallotBox:
             with trio.move_on_after(GATHER):
                 while sum(len(votes) for votes, _ in waiting) < MAX_VOTES:
                     waiting.append(await self._waiting.receive())
-            address = self._address()
-            if address is not None:  # else nobody could be told
-                ballots = await self._say_again(address) if not self._epoch else []
-                for votes in _packed([votes for votes, _ in waiting]):
-                    ballots.append(await self._cast(votes, address))
-                self._push(ballots)
+            while not await self._cast_now([votes for votes, _ in waiting]):  # noqa: ASYNC110 - it is no event
+                await trio.sleep(self._environment.jitter(AGAIN))
             for _, done in waiting:
                 done.set()
+
+    async def _cast_now(self, judgements: Sequence[Sequence[Vote]]) -> bool:
+        """Casts these and tells the peers; says whether the disk let it."""
+        address = self._address()
+        if address is None:  # nobody could be told
+            return True
+        try:
+            ballots = await self._say_again(address) if not self._epoch else []
+            for votes in _packed(judgements):
+                ballots.append(await self._cast(votes, address))
+        except StorageError as error:
+            log.error("votes could not be cast, tried again", code=error.code, error=str(error))
+            return False
+        self._push(ballots)
+        return True
 
     async def _cast(self, votes: Sequence[Vote], address: str) -> Ballot:
         def make(seq: int, prev: bytes) -> Ballot:

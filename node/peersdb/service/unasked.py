@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-from peersdb.errors import CorruptData, PeersDBError
+from peersdb.errors import PeersDBError, StorageError
 from peersdb.service.environment import Environment
 from peersdb.service.judging import AT_ONCE
 from peersdb.store.log import LogStore, Row
@@ -70,7 +70,7 @@ class Unasked:
             self._arrived = trio.Event()
             try:
                 rows, self._after = await self._store.arrivals(self._after, PAGE)
-            except CorruptData as error:  # the node rebuilds its database, and goes on meanwhile
+            except StorageError as error:  # the node rebuilds a damaged database, and goes on meanwhile
                 log.warning("the log could not be read, tried again", error=str(error))
                 await trio.sleep(self._environment.jitter(UNREADABLE))
                 continue

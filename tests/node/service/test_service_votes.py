@@ -11,6 +11,7 @@ from peersdb.core.ballots import MAX_VOTES, Vote, create_ballot, decode_ballot, 
 from peersdb.core.cid import CID, ipfs_path
 from peersdb.core.identity import Signer
 from peersdb.core.wire import Ballots, Equivocation, VoteHeads, VoteVector
+from peersdb.errors import DiskFull
 from peersdb.store.ballots import MAX_EPOCHS
 
 
@@ -274,3 +275,23 @@ async def test_a_peer_that_asks_is_answered_and_told_what_is_here(tmp_path):
         await eventually(lambda: asker.heard_of(VoteVector))
         ((key, _, seq, _),) = asker.heard_of(VoteVector)[0].chains
         assert (key, seq) == (root._repo.signer.public_key, 1)
+
+
+async def test_votes_that_the_disk_does_not_take_are_cast_once_it_does(tmp_path, monkeypatch):
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        cast, refused = root.votes._store.cast, []
+
+        async def full(
+            *args,
+        ):  # a full disk takes root and a file system to make: test_contract_disk_full has one
+            if len(refused) < 2:
+                refused.append(args)
+                raise DiskFull("no space")
+            return await cast(*args)
+
+        monkeypatch.setattr(root.votes._store, "cast", full)
+        with trio.fail_after(20):
+            await root.votes.cast((vote(1),), wait=True)
+        assert len(refused) == 2
+        assert await says(root, 1) == {root.host.peer_id: "valid"}
