@@ -234,6 +234,11 @@ class Contributions:
         root = parse_path(text)
         return await self._validation.validate(root, lambda: self._have(root))
 
+    async def judge(self, text: str) -> None:
+        """Judges a file that nobody asked for; see `ValidationService.judge`."""
+        root = parse_path(text)
+        await self._validation.judge(root, lambda: self._have(root))
+
     async def _have(self, root: CID) -> None:
         await self._files.fetch(root, await self._store.contributor_of(ipfs_path(root)))
 

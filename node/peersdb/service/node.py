@@ -151,7 +151,7 @@ class Node:
             peer_id=signer.peer_id,
             store=self._log,
             needs=self.validation.needs,
-            validate=self.contributions.validate,
+            validate=self.contributions.judge,
             environment=environment,
         )
         self.contributions.on_post = self._unasked.wake

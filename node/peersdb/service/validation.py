@@ -128,9 +128,15 @@ class ValidationService:
         await fetch()
         return await self._answer_of(await self._judge_here(root), OWN)
 
-    async def _judge_here(self, root: CID) -> Validation:
+    async def judge(self, root: CID, fetch: Callable[[], Awaitable[None]]) -> None:
+        """As `validate`, for nobody who waits for the answer: the vote is cast a moment later."""
+        await fetch()
+        await self._judge_here(root, wait=False)
+
+    async def _judge_here(self, root: CID, *, wait: bool = True) -> Validation:
         name = await self._name_of(ipfs_path(root))
-        return await self._keep(root, await self._judge.judge(root, name, lambda: self._read(root)))
+        judgement = await self._judge.judge(root, name, lambda: self._read(root))
+        return await self._keep(root, judgement, wait=wait)
 
     async def needs(self, path: str) -> bool:
         """Whether this node should judge a file unasked: nothing that stands is known of it, and no quorum is."""
@@ -250,7 +256,7 @@ class ValidationService:
     def _stands(self, record: Validation) -> bool:
         return record.is_own and record.verdict in ("valid", "invalid") and record.plan == self._judge.hash
 
-    async def _keep(self, root: CID, judgement: Judgement) -> Validation:
+    async def _keep(self, root: CID, judgement: Judgement, *, wait: bool) -> Validation:
         record = self._record(
             root,
             judgement.verdict,
@@ -261,7 +267,7 @@ class ValidationService:
         )
         await self._table.keep(record)
         if self._address() is not None:
-            await self._box.cast(judgement.votes, wait=True)
+            await self._box.cast(judgement.votes, wait=wait)
         if judgement.verdict != "valid":
             log.info("a file is not valid", path=record.path, verdict=record.verdict, reason=record.reason)
         return record

@@ -223,8 +223,8 @@ class Validations:
         return await self._database.read(job)
 
     async def keep(self, record: Validation) -> None:
-        """Keeps a record; it replaces an older one of the same path."""
-        await self._database.write(lambda conn: record_validation(conn, record), durable=True)
+        """Keeps a record; it replaces an older one of the same path. One that a power cut takes is made again."""
+        await self._database.write(lambda conn: record_validation(conn, record), durable=False)
 
 
 class Members:
