@@ -147,7 +147,7 @@ class BallotBox:
             case Ballots():
                 await self._on_ballots(peer, message)
             case Equivocation():
-                await self._on_equivocation(peer, message)
+                await self._on_equivocation(message)
             case _:
                 raise InvalidMessage(f"{type(message).__name__} does not speak of votes")
 
@@ -250,8 +250,9 @@ class BallotBox:
                 branch = await self._store.ballot(place, seq)
                 if branch:  # the peer has another one of this place, and the proof with ours
                     self._links.send(peer, Ballots((branch,), live=True, more=False))
+        voters = {key for key, _ in theirs}
         for one, other in self.disqualified.values():
-            if any(place[0] == decode_ballot(one).voter for place in theirs):
+            if decode_ballot(one).voter in voters:
                 self._links.send(peer, Equivocation(one, other))
 
     async def _on_ballots(self, peer: str, message: Ballots) -> None:
@@ -271,8 +272,10 @@ class BallotBox:
 
     def _push(self, ballots: Sequence[Ballot], source: str | None = None) -> None:
         batch: list[bytes] = []
+        size = 0
         for ballot in ballots:
-            if batch and sum(map(len, batch)) + len(ballot.data) > MAX_BALLOT_BYTES:
+            size += len(ballot.data)
+            if batch and size > MAX_BALLOT_BYTES:
                 break  # so many are not live any more: the rest is asked for
             batch.append(ballot.data)
         if batch:
@@ -286,7 +289,7 @@ class BallotBox:
         ballots = await trio.to_thread.run_sync(lambda: [decode_ballot(data) for data in blocks])
         address = self._address()
         expected = log_hash(address) if address else b""
-        fresh, missing = list[Ballot](), False
+        fresh, missing, begun = list[Ballot](), False, False
         ballots.sort(key=lambda ballot: (ballot.voter, ballot.epoch, ballot.seq))
         for place, group in groupby(ballots, lambda ballot: (ballot.voter, ballot.epoch)):
             chain = list(group)
@@ -311,10 +314,11 @@ class BallotBox:
             )
             kept = await self._store.keep(chain)
             if kept:
+                begun |= place not in self._tips
                 self._tips[place] = (kept[-1].seq, kept[-1].hash)
             fresh += kept
-        if fresh:
-            self._tips = await self._store.tips()  # old epochs may have gone
+        if begun:
+            self._tips = await self._store.tips()  # with a new chain old ones may have gone
         return fresh, missing
 
     # --- equivocation --------------------------------------------------------------------------------
@@ -325,7 +329,7 @@ class BallotBox:
         if ours is not None and ours != ballot.data:
             await self._found(ours, ballot.data, expected)
 
-    async def _on_equivocation(self, _peer: str, message: Equivocation) -> None:
+    async def _on_equivocation(self, message: Equivocation) -> None:
         address = self._address()
         voter = decode_ballot(message.one).peer_id
         if voter not in self.disqualified and address and self._may_vote(voter):

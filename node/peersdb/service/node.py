@@ -367,7 +367,7 @@ class Node:
         self.contributions.joined(conn, entries)
         self.replication.own_chain.joined(conn, entries)
 
-    async def _peer_arrived(self, _peer: str) -> None:
+    async def _peer_arrived(self) -> None:
         await self.contributions.peer_arrived()
 
     def _address(self) -> str | None:

@@ -81,7 +81,7 @@ class Replication:
         environment: Environment,
         only_store: str,
         on_store: Callable[[LogState], None],
-        on_peer: Callable[[str], Awaitable[None]],
+        on_peer: Callable[[], Awaitable[None]],
     ) -> None:
         """Takes over the links; `run` must live for them to work.
 
@@ -89,7 +89,7 @@ class Replication:
             key: this node's public key, hex.
             only_store: the one address this node may hold, or empty for any.
             on_store: called when this node has a log (again, or another one).
-            on_peer: called with a peer that turned out to hold the same log.
+            on_peer: called when a peer turned out to hold the same log.
         """
         self._host, self._links, self._store, self._arrivals = host, links, store, arrivals
         self._membership, self._environment = membership, environment
@@ -286,7 +286,7 @@ class Replication:
             session.agreed = True
             self.own_chain.peers_changed()
             self._membership.greet(session.peer)
-            await self._on_peer(session.peer)
+            await self._on_peer()
             self.votes.greet(session.peer)
         session.asked = session.differs = False  # the stream that would have brought the answer is gone
         await self._compare(session, hello.count, hello.fingerprint, ask=True)

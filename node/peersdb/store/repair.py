@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from peersdb.core.identity import Identity
+from peersdb.store.blocks import sync_directory
 from peersdb.store.failures import unreadable
 from peersdb.store.proof import Salvaged
 from peersdb.store.salvage import salvage
@@ -70,7 +71,7 @@ def swap(path: Path, stamp: str) -> None:
     rebuilt = _beside(path, ".rebuilt")
     if not rebuilt.exists():
         return
-    _sync(path.parent)  # no power cut may leave the old file's new name without the new file's
+    sync_directory(path.parent)  # no power cut may leave the old file's new name without the new file's
     kept = damaged_name(path, stamp)
     if path.exists() and kept.exists():  # another one of this name: never written over
         kept = damaged_name(path, free_stamp(path))
@@ -78,7 +79,7 @@ def swap(path: Path, stamp: str) -> None:
         if _beside(path, suffix).exists():
             _beside(path, suffix).rename(_beside(kept, suffix))
     rebuilt.rename(path)
-    _sync(path.parent)
+    sync_directory(path.parent)
     older = sorted(found for found in path.parent.glob(f"{path.name}.damaged-*") if not _is_beside(found))
     if kept in older:  # the newest, also after the clock was set back
         older.remove(kept)
@@ -137,11 +138,3 @@ def _beside(path: Path, suffix: str) -> Path:
 
 def _is_beside(path: Path) -> bool:
     return path.name.endswith(_BESIDE[1:])
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
