@@ -199,6 +199,8 @@ class BallotBox:
             self._epoch = max(self._environment.now_ns(), self._epoch + 1)
             ballot = await self._store.cast(make, self._signer.public_key, self._epoch, 0)
         self._last = ballot.seq
+        if ballot.seq == 1:
+            self._tips = await self._store.tips()  # with a new chain old ones may have gone
         self._tips[ballot.voter, ballot.epoch] = (ballot.seq, ballot.hash)
         return ballot
 

@@ -161,6 +161,8 @@ async def test_before_epochs_run_out_a_voter_says_all_again(tmp_path):
             MAX_EPOCHS + 3
         )
         assert await root.votes._store.epochs(root._repo.signer.public_key) <= MAX_EPOCHS
+        await root.votes.cast((vote(99),), wait=True)
+        assert root.votes._tips == await root.votes._store.tips()  # what was forgotten is not told as had
 
 
 async def test_who_says_one_thing_to_some_and_another_to_others_is_named_and_counts_no_more(tmp_path):
