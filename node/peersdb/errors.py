@@ -22,6 +22,7 @@ the library is called, once::
     │   ├── NotFound          nobody who is connected has it (in time)
     │   ├── NotEnabled        a feature that this node was started without
     │   ├── PeerUnreachable
+    │   ├── Busy              as many ask as may
     │   └── ShuttingDown
     └── StorageError          the disk                                       5xx
         ├── RepoLocked        another node runs on this repo
@@ -161,6 +162,12 @@ class PeerUnreachable(NotAvailable):
 
     code = "peer_unreachable"
     status = 502
+
+
+class Busy(NotAvailable):
+    """As many ask for this as may at once."""
+
+    code = "busy"
 
 
 class ShuttingDown(NotAvailable):

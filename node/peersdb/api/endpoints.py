@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,10 +17,19 @@ from peersdb.api.bridge import Bridge
 from peersdb.api.commands import POSTED, Commands, check_arguments, row_document
 from peersdb.api.metrics import Metrics
 from peersdb.api.pipe import BytePipe
-from peersdb.errors import BadRequest, PeersDBError
+from peersdb.core.contribution import format_timestamp
+from peersdb.errors import BadRequest, Busy, PeersDBError, ShuttingDown
 from peersdb.service.node import Node
 
 log = structlog.get_logger("http")
+
+CHANGES = "/peersdb/changes"
+#: Who follows `/peersdb/changes` at once: each costs a task and a connection, and does nothing else.
+MAX_FOLLOWERS = 128
+#: A follower waits so long (seconds) at most, so that proxies between do not take the connection for dead.
+MAX_WAIT = 30.0
+#: Changes of one answer: at most, and by default (some 200 KiB of JSON).
+MAX_CHANGES = 1000
 
 #: An upload crosses to the node in pieces of this size (bytes), one chunk of the default profile.
 PIECE = 1024 * 1024
@@ -37,6 +47,8 @@ class Endpoints:
         self._node, self._bridge, self._commands = node, bridge, Commands(node)
         self._settings = node.settings
         self._budget = Budget()
+        self._stopped = False
+        self._followers: set[asyncio.Task[Any]] = set()
         self.metrics = Metrics()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -45,6 +57,7 @@ class Endpoints:
         router.add_post("/peersdb/files", self._files)
         router.add_get("/peersdb/benchmarks", self._benchmarks)
         router.add_get("/peersdb/status", self._status)
+        router.add_get(CHANGES, self._changes)
         router.add_get("/metrics", self._metrics)
         router.add_get("/healthz", self._healthz)
         router.add_get("/readyz", self._readyz)
@@ -152,12 +165,55 @@ class Endpoints:
     async def _status(self, _request: web.Request) -> web.Response:
         return answer(await self._bridge.call(self._node.status))
 
+    async def _changes(self, request: web.Request) -> web.Response:
+        """What came since, or the next that comes."""
+        after = _number(request, "after", None, 2**63 - 1)
+        limit = _number(request, "limit", MAX_CHANGES, MAX_CHANGES)
+        wait = _number(request, "wait", 0, MAX_WAIT)
+        if len(self._followers) >= MAX_FOLLOWERS:
+            raise Busy(f"{MAX_FOLLOWERS} others follow this node's changes: ask again later")
+        asking = asyncio.ensure_future(
+            self._bridge.call(self._node.changes.since, after, max(1, limit or 0), float(wait or 0))
+        )
+        self._followers.add(asking)
+        try:
+            news = await asking
+        except asyncio.CancelledError:
+            asking.cancel()
+            if self._stopped:
+                raise ShuttingDown("the node is stopping") from None
+            raise
+        finally:
+            self._followers.discard(asking)
+        entries = [{**row_document(row), "seq": number} for number, row in news.rows]
+        return answer({"seq": news.seq, "now": format_timestamp(news.now), "entries": entries})
+
+    def stop(self) -> None:
+        """Those who wait for changes are told that none comes."""
+        self._stopped = True
+        for asking in self._followers:
+            asking.cancel()
+
     async def _healthz(self, _request: web.Request) -> web.Response:
         return answer({"alive": True})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         reason = self._node.ready()  # one attribute, read across threads
         return answer({"ready": False, "reason": reason}, 503) if reason else answer({"ready": True})
+
+
+def _number(request: web.Request, name: str, default: int | None, most: float) -> int | None:
+    """A whole number of a request's query.
+
+    Raises:
+        BadRequest: it is none, or too large.
+    """
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) > most:
+        raise BadRequest(f"{name} is a whole number of at most {most:.0f}, not {text[:80]!r}")
+    return int(text)
 
 
 def _rows(rows: list[Any]) -> bytes:

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from peersdb.api.bodies import refusal
 from peersdb.api.bridge import Bridge
-from peersdb.api.endpoints import Endpoints
+from peersdb.api.endpoints import CHANGES, Endpoints
 from peersdb.errors import PeersDBError, ShuttingDown, StorageError, UsageError
 from peersdb.service.node import Node
 from peersdb.settings import Settings
@@ -35,6 +35,9 @@ LAST_WORDS = 0.5
 
 #: What a supervisor asks.
 HEALTH = frozenset({"/healthz", "/readyz"})
+
+#: What takes none of the places.
+UNCOUNTED = HEALTH | {CHANGES}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -90,6 +93,7 @@ class HttpApi:
         for site in list(runner.sites):
             await site.stop()
         self._stopping = True
+        self._endpoints.stop()
         while self._running:
             self._idle.clear()
             await self._idle.wait()
@@ -118,8 +122,8 @@ class HttpApi:
         """What the handler gives, or what its error becomes."""
         try:
             self._check(request)
-            # Health is answered even while as many requests wait as may.
-            async with contextlib.nullcontext() if request.path in HEALTH else self._slots:
+            # Health is answered even while as many requests wait as may; who waits for changes is counted there.
+            async with contextlib.nullcontext() if request.path in UNCOUNTED else self._slots:
                 return await handler(request)
         except PeersDBError as error:
             if error.status >= 500:

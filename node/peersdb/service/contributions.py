@@ -21,7 +21,8 @@ from peersdb.service.replication import Replication
 from peersdb.service.validation import Answer, ValidationService
 from peersdb.store.append import MakeContribution
 from peersdb.store.blocks import insert_rows
-from peersdb.store.log import Cursor, LogStore, Row
+from peersdb.store.contents import Cursor, Row
+from peersdb.store.log import LogStore
 from peersdb.store.outcome import Outcome, Report
 from peersdb.store.tables import Pins, pin, record_validation, want
 
@@ -93,7 +94,7 @@ class Contributions:
         return await self._share(added, name), added.size
 
     def _check_post(self, name: str | None) -> None:
-        self._check_store()
+        self.check_store()
         if name is not None:
             try:
                 check_name(name)
@@ -161,7 +162,7 @@ class Contributions:
         Raises:
             NoStore: there is no log yet.
         """
-        self._check_store()
+        self.check_store()
         return await self._store.page(after)
 
     async def arrivals(self, after: int, limit: int, path: str | None = None) -> tuple[list[Row], int]:
@@ -171,7 +172,7 @@ class Contributions:
             NoStore: there is no log yet.
             InvalidCID: the path names no file.
         """
-        self._check_store()
+        self.check_store()
         return await self._store.arrivals(after, limit, None if path is None else ipfs_path(parse_path(path)))
 
     async def known_paths(self, start: str, limit: int) -> list[tuple[str, str | None]]:
@@ -242,7 +243,12 @@ class Contributions:
     async def _have(self, root: CID) -> None:
         await self._files.fetch(root, await self._store.contributor_of(ipfs_path(root)))
 
-    def _check_store(self) -> None:
+    def check_store(self) -> None:
+        """Refuses where there is nothing to add to or to ask.
+
+        Raises:
+            NoStore: there is no log yet.
+        """
         if self._replication.state is None:
             raise NoStore(
                 "this node has no contributions store yet: connect it to a member, or start it with -root"

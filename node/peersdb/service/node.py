@@ -27,6 +27,7 @@ from peersdb.service.arrivals import Arrivals
 from peersdb.service.ballots import BallotBox
 from peersdb.service.benchmark import Benchmark, decode_benchmark
 from peersdb.service.bootstrap import addresses_of
+from peersdb.service.changes import Changes
 from peersdb.service.contributions import Contributions
 from peersdb.service.environment import Environment
 from peersdb.service.files import Files
@@ -59,6 +60,7 @@ class Node:
     Attributes:
         settings: what it was told.
         contributions: post, query, get.
+        changes: what came since.
         replication: the log's state.
         membership: members and addresses.
         host: connections.
@@ -154,7 +156,8 @@ class Node:
             validate=self.contributions.judge,
             environment=environment,
         )
-        self.contributions.on_post = self._unasked.wake
+        self.changes = Changes(self._log, self.contributions.check_store, environment)
+        self.contributions.on_post = self._posted
         self._healing = Healing(
             repo=repo,
             store=self._log,
@@ -367,6 +370,10 @@ class Node:
         self.contributions.joined(conn, entries)
         self.replication.own_chain.joined(conn, entries)
 
+    def _posted(self) -> None:
+        self._unasked.wake()
+        self.changes.wake()
+
     async def _peer_arrived(self) -> None:
         await self.contributions.peer_arrived()
 
@@ -390,6 +397,7 @@ class Node:
             self._benchmark.arrived(entries)
         self.contributions.wake()
         self._unasked.wake()
+        self.changes.wake()
         self.replication.own_chain.accepted()
 
     def _on_store(self, state: LogState) -> None:

@@ -15,7 +15,8 @@ import trio
 from peersdb.errors import PeersDBError, StorageError
 from peersdb.service.environment import Environment
 from peersdb.service.judging import AT_ONCE
-from peersdb.store.log import LogStore, Row
+from peersdb.store.contents import Row
+from peersdb.store.log import LogStore
 
 log = structlog.get_logger("validation")
 

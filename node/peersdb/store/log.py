@@ -1,4 +1,4 @@
-"""The log's tables: append, join, heads, version vector, gaps, query.
+"""The log's tables: append, join, heads, version vector, gaps.
 
 Functions with a connection run inside a transaction of the caller (`Database.write`, `Database.read`);
 `LogStore` gives the same as calls for the services. Entries are kept once their parents are kept, so
@@ -21,17 +21,12 @@ from peersdb.core.reconcile import EMPTY, Fingerprint, VersionVector
 from peersdb.errors import NoStore
 from peersdb.store.append import Appends, MakeContribution, digest_of, hash_of, heads, keep, keep_identity
 from peersdb.store.blocks import insert_rows
+from peersdb.store.contents import Contents
 from peersdb.store.database import Database
 from peersdb.store.outcome import Report
 from peersdb.store.ranges import SqlRanges, everything
 
 T = TypeVar("T")
-
-#: Rows a page of `query` holds: about 300 KiB of JSON, some milliseconds of work.
-QUERY_PAGE = 1000
-
-#: A place in the log's order: time, writer's key, digest.
-Cursor = tuple[int, bytes, bytes]
 
 
 @dataclass(frozen=True)
@@ -46,17 +41,6 @@ class LogState:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One contribution as `query` answers it."""
-
-    path: str
-    contributor: str
-    created: str
-    name: str | None = None
-    size: int | None = None
-
-
-@dataclass(frozen=True)
 class Joined:
     """What a join did: the entries kept, in causal order, those parked, and the fingerprint after it."""
 
@@ -64,12 +48,12 @@ class Joined:
     fingerprint: Fingerprint
 
 
-class LogStore:
+class LogStore(Contents):
     """The contributions log of this node."""
 
     def __init__(self, database: Database) -> None:
         """Nothing is read yet."""
-        self._database = database
+        super().__init__(database)
         self._appends = Appends()
         self._unsendable: frozenset[bytes] = frozenset()
 
@@ -306,80 +290,6 @@ class LogStore:
     async def begin_epoch(self, epoch: int) -> None:
         """Lets this node's next entry begin this epoch."""
         await self._database.write(lambda conn: new_epoch(conn, epoch), durable=True)
-
-    async def page(self, after: Cursor | None, limit: int = QUERY_PAGE) -> tuple[list[Row], Cursor | None]:
-        """One page of contributions in the log's order, and where the next one starts (None: that was all)."""
-
-        def job(conn: sqlite3.Connection) -> tuple[list[Row], Cursor | None]:
-            time, key, digest = after or (-1, b"", b"")
-            rows = conn.execute(
-                "SELECT path, contributor, created, time, key, digest FROM entries"
-                " WHERE (time, key, digest) > (?, ?, ?) ORDER BY time, key, digest LIMIT ?",
-                (time, key, digest, limit),
-            ).fetchall()
-            cursor = (rows[-1][3], rows[-1][4], rows[-1][5]) if len(rows) == limit else None
-            return [Row(*row[:3]) for row in rows], cursor
-
-        return await self._database.read(job)
-
-    async def arrivals(self, after: int, limit: int, path: str | None = None) -> tuple[list[Row], int]:
-        """Contributions in the order they came to this node, and the number of the last one (or ``after``).
-
-        Args:
-            after: the number of the last one that is known already; 0 for all.
-            limit: so many at most.
-            path: only those of this file.
-        """
-
-        def job(conn: sqlite3.Connection) -> tuple[list[Row], int]:
-            where, values = ("AND path = ?", (path,)) if path is not None else ("", ())
-            rows = conn.execute(
-                "SELECT path, contributor, created, name, size, id FROM entries"  # noqa: S608 - both are constants
-                f" WHERE id > ? {where} ORDER BY id LIMIT ?",
-                (after, *values, limit),
-            ).fetchall()
-            return [Row(*row[:5]) for row in rows], rows[-1][5] if rows else after
-
-        return await self._database.read(job)
-
-    async def paths(self, start: str, limit: int) -> list[tuple[str, str | None]]:
-        """Paths that begin with ``start``, in their order, each with a name of it; without it the newest ones."""
-
-        def job(conn: sqlite3.Connection) -> list[tuple[str, str | None]]:
-            if not start:
-                newest = conn.execute("SELECT path, name FROM entries ORDER BY id DESC LIMIT ?", (limit,))
-                found: dict[str, str | None] = {}
-                for path, name in newest:
-                    found.setdefault(path, name)
-                return list(found.items())
-            return conn.execute(
-                "SELECT path, (SELECT name FROM entries WHERE path = found.path LIMIT 1) FROM (SELECT DISTINCT path"
-                " FROM entries WHERE path >= ?1 AND path < ?1 || char(0x10ffff) ORDER BY path LIMIT ?2) AS found",
-                (start, limit),
-            ).fetchall()
-
-        return await self._database.read(job)
-
-    async def name_of(self, path: str) -> str:
-        """The name under which this path was first contributed, or empty."""
-
-        def job(conn: sqlite3.Connection) -> str:
-            row = conn.execute(
-                "SELECT name FROM entries WHERE path = ? AND name IS NOT NULL ORDER BY time, key, digest LIMIT 1",
-                (path,),
-            ).fetchone()
-            return row[0] if row else ""
-
-        return await self._database.read(job)
-
-    async def contributor_of(self, path: str) -> str | None:
-        """The peer id of somebody who contributed this path."""
-
-        def job(conn: sqlite3.Connection) -> str | None:
-            row = conn.execute("SELECT contributor FROM entries WHERE path = ? LIMIT 1", (path,)).fetchone()
-            return row[0] if row else None
-
-        return await self._database.read(job)
 
 
 def read_state(conn: sqlite3.Connection) -> LogState | None:
