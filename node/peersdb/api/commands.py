@@ -128,17 +128,20 @@ class Commands:
             raise BadRequest(f"query: verdict is one of {', '.join(VERDICTS)}, not {wanted[:80]!r}")
         rows, last = await self.node.contributions.arrivals(int(asked["since"]), limit, asked.get("path"))
         verdicts = await self.node.validation.verdicts([row.path for row in rows])
+        tallies = {tally: tally_document(tally) for _, tally in verdicts.values()}
         documents = []
         for row in rows:
             verdict, tally = verdicts[row.path]
             if wanted in ("", verdict if verdict in VERDICTS else "unknown"):
                 documents.append(
                     {
-                        **row_document(row),
+                        "path": row.path,
+                        "contributor": row.contributor,
+                        "creationTS": row.created,
                         "name": row.name,
                         "size": row.size,
                         "verdict": verdict or "unknown",
-                        "tally": tally_document(tally),
+                        "tally": tallies[tally],
                     }
                 )
         return {"contributions": documents, "cursor": str(last)}

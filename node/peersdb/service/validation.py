@@ -156,12 +156,13 @@ class ValidationService:
         own = await self._table.verdicts(paths, self._judge.hash)
         tallies = await self._store.tallies(paths, weights)
         none = Tally(total=sum(weights.values()))
+        decided_by = {tally: decide(tally, self._percent).verdict for tally in {none, *tallies.values()}}
         found = {}
         for path in paths:
             tally = tallies.get(path, none)
             kept, is_own = own.get(path, ("", False))
             decided = kept if is_own and kept in ("valid", "invalid") else ""
-            found[path] = (decided or decide(tally, self._percent).verdict or kept, tally)
+            found[path] = (decided or decided_by[tally] or kept, tally)
         return found
 
     # --- by votes ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from peersdb.store.database import Database
 
@@ -14,8 +14,7 @@ QUERY_PAGE = 1000
 Cursor = tuple[int, bytes, bytes]
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One contribution as `query` answers it."""
 
     path: str
@@ -68,7 +67,7 @@ class Contents:
                 f" WHERE id > ? {where} ORDER BY id LIMIT ?",
                 (after, *values, limit),
             )
-            return [(row[0], Row(*row[1:])) for row in rows]
+            return [(row[0], Row._make(row[1:])) for row in rows]
 
         return await self._database.read(job)
 
