@@ -23,6 +23,7 @@ the library is called, once::
     │   ├── NotEnabled        a feature that this node was started without
     │   ├── PeerUnreachable
     │   ├── Busy              as many ask as may
+    │   ├── SandboxUnavailable  validators cannot run here now
     │   └── ShuttingDown
     └── StorageError          the disk                                       5xx
         ├── RepoLocked        another node runs on this repo
@@ -168,6 +169,12 @@ class Busy(NotAvailable):
     """As many ask for this as may at once."""
 
     code = "busy"
+
+
+class SandboxUnavailable(NotAvailable):
+    """Validators cannot run here now: the machine has no process or no memory to spare."""
+
+    code = "sandbox_unavailable"
 
 
 class ShuttingDown(NotAvailable):

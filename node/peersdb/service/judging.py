@@ -67,7 +67,7 @@ class Validators(Protocol):
         ...
 
     async def run(self, check: Any, file: Path) -> Finding:
-        """What one of them, of `checks_for`, says of a file; it never fails."""
+        """What one of them, of `checks_for`, says of a file, or `SandboxUnavailable`: nothing else is raised."""
         ...
 
 
@@ -119,6 +119,7 @@ class Judge:
 
         Raises:
             StorageError: it cannot be laid out for the validators; that says nothing of the file.
+            SandboxUnavailable: nor does it that they cannot be run.
             NotFound, CorruptData: a part of it is not here, or damaged on the disk.
         """
         async with self._turn:

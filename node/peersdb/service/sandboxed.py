@@ -41,7 +41,11 @@ class SandboxedValidators:
         return self._rules.for_file(name, head)
 
     async def run(self, check: Check, file: Path) -> Judgement:
-        """What one of them says of a file; it never fails."""
+        """What one of them says of a file.
+
+        Raises:
+            SandboxUnavailable: it cannot be run now.
+        """
         if check.builtin and check.name.partition("/")[0] == SIZE:
             return await trio.to_thread.run_sync(_judge_size, check, file)
         return await self._sandbox.run(check, file)

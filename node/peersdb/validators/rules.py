@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -22,7 +22,6 @@ MAX_VALIDATORS = 16  # of a rule; each is a process of its own for each file
 MAX_OPTIONS = 32 * 1024
 #: Bytes of a file's start that its media type is guessed from.
 HEAD = 8 * 1024
-MAX_LABEL = 128  # characters that a vote has for the validator's name
 _DOMAIN = b"peersdb-checks-v1:"
 
 DEFAULT: list[dict[str, Any]] = [
@@ -144,19 +143,6 @@ class Rules:
             Check(check.name, check.hash, check.target, check.builtin, check.options, name, kind)
             for check in chosen.values()
         ]
-
-
-def combined(checks: Sequence[Check]) -> tuple[str, bytes]:
-    """Name and hash of several checks as one, for the one vote on a file.
-
-    The order makes no difference. Names that are too long for a vote are cut; the hash has all of them.
-    """
-    if len(checks) == 1:
-        return checks[0].name, checks[0].hash
-    ordered = sorted(checks, key=lambda check: check.name)
-    label = "+".join(check.name for check in ordered) or "none"
-    digest = hashlib.sha256(_DOMAIN + b"".join(check.hash for check in ordered)).digest()
-    return label if len(label) <= MAX_LABEL else label[: MAX_LABEL - 1] + "…", digest
 
 
 def _items(value: Any, place: str, most: int, faults: list[str]) -> list[tuple[int, Any]]:

@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 import trio
 
+from peersdb.errors import SandboxUnavailable
 from peersdb.validators.api import Verdict, one_line
 from peersdb.validators.forkserver import MAX_PACKET
 from peersdb.validators.limits import Limits
@@ -55,13 +56,6 @@ class Judgement:
     seconds: float
     validator: str
     validator_hash: bytes
-
-
-def overall(judgements: Sequence[Judgement]) -> Verdict:
-    """One verdict of several: one invalid makes it invalid, else one error an error; who abstains does not count."""
-    verdicts = {judgement.verdict for judgement in judgements}
-    order: tuple[Verdict, ...] = ("invalid", "error", "valid")
-    return next((verdict for verdict in order if verdict in verdicts), "abstain")
 
 
 @asynccontextmanager
@@ -140,6 +134,9 @@ class Sandbox:
         Args:
             check: of `Rules.for_file`.
             path: the file, whole and on this machine's disk.
+
+        Raises:
+            SandboxUnavailable: there is none to run it in, which says nothing of the file.
         """
         async with self._limiter:
             started = trio.current_time()
@@ -174,7 +171,7 @@ class Sandbox:
 
 
 class _Failed(Exception):
-    """The fork server failed; the text says how."""
+    """The fork server failed at its work: as far as anybody knows, because of the validator; the text says how."""
 
 
 @dataclass(slots=True)
@@ -200,7 +197,7 @@ class _Server:
         """Configures it and waits until it has imported what it needs.
 
         Raises:
-            _Failed: it did not start.
+            SandboxUnavailable: it did not start.
         """
         ready = b""
         try:
@@ -208,13 +205,13 @@ class _Server:
                 await self._control.send(json.dumps(config).encode())
                 ready = await self._control.recv(MAX_PACKET)
         except (OSError, trio.TooSlowError) as error:
-            raise _Failed(f"the sandbox did not start: {error}") from error
+            raise SandboxUnavailable(f"the sandbox did not start: {error}") from error
         finally:
             if not ready:
                 self._process.kill()
                 await self._end()
         if not ready:
-            raise _Failed("the sandbox ended at its start: the node's log says why")
+            raise SandboxUnavailable("the sandbox ended at its start: the node's log says why")
         self.protection = tuple(json.loads(ready)["protection"])
 
     async def judge(self, number: int, check: Check, file: int) -> Mapping[str, Any]:
@@ -325,7 +322,7 @@ async def _start(config: Mapping[str, Any], patience: float) -> _Server:
         )
     except OSError as error:
         ours.close()
-        raise _Failed(f"the sandbox cannot start: {error.strerror}") from error
+        raise SandboxUnavailable(f"the sandbox cannot start: {error.strerror}") from error
     finally:
         theirs.close()
     server = _Server(process, ours, patience)

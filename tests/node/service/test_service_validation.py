@@ -10,7 +10,7 @@ from service_helpers import address, eventually, same, stranger, world
 from peersdb.core.ballots import Vote, create_ballot, log_hash
 from peersdb.core.cid import parse_path
 from peersdb.core.wire import VALIDATION_PROTOCOL, Ballots, VoteAnswer, VoteRequest
-from peersdb.errors import SettingsError
+from peersdb.errors import SandboxUnavailable, SettingsError
 from peersdb.net.ask import ask, serve_answers
 
 GOOD, BROKEN = b'{"a": [1, 2, 3]}\n', b'{"a": [1, 2, \n'
@@ -246,3 +246,15 @@ async def test_status_tells_of_votes_and_of_the_sandbox(tmp_path):
         status = (await root.status())["validation"]
         assert (status["voters"], status["votes"], status["disqualified"]) == (1, 3, [])
         assert status["sandbox"]
+
+
+async def test_where_validators_cannot_run_nothing_is_voted_until_they_can(tmp_path, monkeypatch):
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        path = await share(root, BROKEN, "broken.json")
+        monkeypatch.setattr("peersdb.validators.sandbox.COMMAND", ("/no/such/program",))
+        with pytest.raises(SandboxUnavailable):
+            await root.contributions.is_valid(path)
+        assert (await root.status())["validation"]["votes"] == 0
+        monkeypatch.undo()
+        assert (await root.contributions.is_valid(path)).record.verdict == "invalid"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from peersdb.core.quorum import verdict_of
 from peersdb.errors import SettingsError
 from peersdb.validators import registry
 from peersdb.validators.limits import MIB, Limits
 from peersdb.validators.rules import Rules
-from peersdb.validators.sandbox import overall
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/lines-validator"
 PAGE = (Path(__file__).parents[3] / "docs/validators.md").read_text()
@@ -64,7 +64,9 @@ async def test_the_example_judges_files_in_the_sandbox(on_path, sandbox_in, tmp_
             judgements = [await sandbox.run(check, path) for check in checks]
             assert [item.validator for item in judgements] == ["size/1", "lines/1.0.0"]
             assert (judgements[1].verdict, judgements[1].reason) == (verdict, reason)
-            assert overall(judgements) == ("valid" if verdict == "abstain" else verdict)
+            assert verdict_of(item.verdict for item in judgements) == (
+                "valid" if verdict == "abstain" else verdict
+            )
 
 
 async def test_a_plug_ins_wrong_options_are_told_in_its_verdict(on_path, sandbox_in, file):

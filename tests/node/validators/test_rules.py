@@ -12,13 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from peersdb.core.ballots import MAX_VALIDATOR
+from peersdb.core.quorum import verdict_of
 from peersdb.errors import SettingsError
-from peersdb.validators import registry
 from peersdb.validators.limits import Limits
 from peersdb.validators.media import media_type, sniff
-from peersdb.validators.rules import DEFAULT, HEAD, MAX_OPTIONS, Rules, combined
-from peersdb.validators.sandbox import Judgement, overall
+from peersdb.validators.rules import DEFAULT, HEAD, MAX_OPTIONS, Rules
 
 HEADS = {
     "text/csv": b"a,b\n1,2\n3,4",
@@ -159,27 +157,6 @@ def test_any_document_is_read_or_is_a_fault_of_the_settings(document):
     assert text[:16] in {"", "validation rules"}
 
 
-def test_the_vote_of_all_checks_has_one_name_and_hash_whatever_their_order():
-    checks = Rules.default().for_file("a.csv", b"")
-    name, digest = combined(checks)
-    assert name == "csv/1+size/1"
-    assert combined(checks[::-1]) == (name, digest)
-    assert combined(checks[:1]) == ("size/1", checks[0].hash)
-    assert len({digest, *(check.hash for check in checks), combined([])[1]}) == 4
-    everything = Rules.parse([{"pattern": "*", "validators": registry.names()}]).for_file("", b"")
-    assert len(combined(everything * 9)[0]) <= MAX_VALIDATOR
-
-
-def test_one_invalid_makes_it_invalid_and_who_abstains_does_not_count():
-    def of(*verdicts):
-        return overall([Judgement(verdict, "", 0, "x/1", b"") for verdict in verdicts])
-
-    assert of() == of("abstain") == "abstain"
-    assert of("abstain", "valid") == "valid"
-    assert of("valid", "error") == "error"
-    assert of("error", "invalid", "valid") == "invalid"
-
-
 def parquet_file():
     out = io.BytesIO()
     parquet.write_table(pa.table({"a": range(100_000), "b": [str(n % 7) for n in range(100_000)]}), out)
@@ -249,7 +226,7 @@ async def test_every_built_in_judges_good_and_broken_files_behind_all_limits(san
             assert len(judgements) >= 2
             path.write_bytes(data[:-4] + b"\n\xff\xff")
             broken = [await sandbox.run(check, path) for check in checks]
-            assert overall(broken) == "invalid", (name, broken)
+            assert verdict_of(item.verdict for item in broken) == "invalid", (name, broken)
             assert not [item for item in broken if item.verdict == "error"], (name, broken)
         # Forks of a process with threads can hang: none of the libraries may have started one.
         assert psutil.Process(sandbox.pid).num_threads() == 1

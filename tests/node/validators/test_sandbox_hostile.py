@@ -11,6 +11,7 @@ import pytest
 import trio
 from judging import SMALL, plug_in
 
+from peersdb.errors import SandboxUnavailable
 from peersdb.validators.limits import MIB, Limits
 from peersdb.validators.protection import NO_LANDLOCK, NO_SECCOMP
 from peersdb.validators.readable import readable
@@ -325,6 +326,18 @@ def test_the_current_folder_is_no_folder_of_modules(tmp_path, monkeypatch):
     assert str(tmp_path) not in readable([])
     assert str(tmp_path / "lib") in readable([])
     assert str(tmp_path / "lib") not in readable([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "command", [("/no/such/program",), (sys.executable, "-c", "raise SystemExit(1)")], ids=["none", "ends"]
+)
+async def test_a_sandbox_that_cannot_start_says_nothing_of_the_file(monkeypatch, sandbox_in, file, command):
+    monkeypatch.setattr("peersdb.validators.sandbox.COMMAND", command)
+    async with sandbox_in() as sandbox:
+        with pytest.raises(SandboxUnavailable):
+            await sandbox.run(plug_in("fine"), file)
+        monkeypatch.undo()
+        assert (await sandbox.run(plug_in("fine"), file)).verdict == "valid"
 
 
 async def test_nothing_runs_before_the_first_judgement(sandbox_in):
