@@ -1,8 +1,9 @@
 """Replication of the log: hello, push, anti-entropy.
 
-Entries are pushed on open streams as they are written or arrive; a push may be lost. Anti-entropy is the
-truth: each side says how much it has (count and fingerprint of the set); where that differs, they exchange
-version vectors and send each other the gaps, oldest first, a few batches ahead of the acknowledgements.
+Entries are pushed on open streams as they are written or arrive (`service.broadcast`); a push may be lost.
+Anti-entropy is the truth: each side says how much it has (count and fingerprint of the set); where that
+differs, they exchange version vectors and send each other the gaps, oldest first, a few batches ahead of the
+acknowledgements.
 
 A round, as seen by the one who asks::
 
@@ -26,10 +27,13 @@ from peersdb.core.wire import (
     Ballots,
     Entries,
     Equivocation,
+    Graft,
+    Have,
     Heads,
     Hello,
     Members,
     Message,
+    Prune,
     RangeItems,
     Ranges,
     Vector,
@@ -42,8 +46,9 @@ from peersdb.core.wire import (
 from peersdb.errors import InvalidBlock, InvalidEntry, InvalidMessage, InvalidRecord, PeersDBError
 from peersdb.net.host import Host
 from peersdb.net.sync import SyncLinks
-from peersdb.service.arrivals import Arrivals
+from peersdb.service.arrivals import Arrivals, Arrived
 from peersdb.service.ballots import BallotBox
+from peersdb.service.broadcast import Broadcast
 from peersdb.service.catchup import CatchUp
 from peersdb.service.environment import Environment
 from peersdb.service.members import Membership
@@ -95,6 +100,7 @@ class Replication:
         self._membership, self._environment = membership, environment
         self._only_store, self._on_store, self._on_peer = only_store, on_store, on_peer
         self._sessions: dict[str, Session] = {}
+        self._broadcast = Broadcast(links, self._sessions, store.known_digests, environment)
         self._catch_up = CatchUp(links, store, lambda: self.state_fingerprint)
         self.own_chain = OwnChain(key, links, store, lambda: self.agreed)
         self.state: LogState | None = None
@@ -111,6 +117,7 @@ class Replication:
         """Says from time to time what this node has; ends when cancelled."""
         async with trio.open_nursery() as nursery:
             self._catch_up.start(nursery)
+            nursery.start_soon(self._broadcast.run)
             while True:
                 await trio.sleep(self._environment.jitter(DIGEST_INTERVAL))
                 for peer, session in self._sessions.items():
@@ -171,12 +178,9 @@ class Replication:
         return ""
 
     def publish(self, entries: Sequence[Entry], fingerprint: Fingerprint, source: str | None = None) -> None:
-        """Pushes entries that are in the log now to all peers but the one they came from."""
+        """Spreads entries that are in the log now; ``source`` is the peer they came from."""
         self._set_fingerprint(fingerprint)
-        for peer, session in self._sessions.items():
-            if peer != source and session.agreed:
-                session.push(entries)
-                self._links.wake(peer)
+        self._broadcast.spread(entries, source)
 
     # --- sessions ----------------------------------------------------------------------------------
 
@@ -197,6 +201,7 @@ class Replication:
         session = self._sessions.pop(peer, None)
         if session is not None:
             session.scope.cancel()
+            self._broadcast.gone(peer)
         self.votes.gone(peer)
         self.own_chain.peers_changed()
         self._membership.wake()
@@ -253,6 +258,8 @@ class Replication:
                     await self._compare(session, message.count, message.fingerprint, ask=False)
                 case Heads():
                     await self._on_heads(session, message)
+                case Have() | Prune() | Graft():
+                    await self._broadcast.on_message(session, message)
                 case Vector() | Ranges() | RangeItems() | WantEntries():
                     await self._on_comparison(session, message)
                 case WriterQuery() | WriterAnswer():
@@ -330,11 +337,25 @@ class Replication:
             far = not self.state.synced or abs(count - ours.count) > BATCH_ENTRIES
             self._catch_up.differs(session, soon=far and not session.fruitless)
 
+    async def _take(self, session: Session, message: Entries, address: str) -> Arrived:
+        """What became of entries; of those that did not come into the log other copies are taken again."""
+        accepted: Sequence[Entry] = ()
+        try:
+            arrived = await self._arrivals.take(session.peer, message, address)
+            accepted = arrived.accepted
+        finally:
+            self._broadcast.failed(message.entries, accepted)
+        return arrived
+
     async def _on_entries(self, session: Session, message: Entries) -> None:
         state = self.state
         if state is None or not session.agreed:
             raise InvalidMessage("entries came before the hello")
-        arrived = await self._arrivals.take(session.peer, message, state.address)
+        if message.live:
+            message = self._broadcast.sift(session, message)
+            if not message.entries and not self._arrivals.lacking:
+                return
+        arrived = await self._take(session, message, state.address)
         self._set_fingerprint(arrived.fingerprint or self.state_fingerprint)
         if arrived.accepted and arrived.fingerprint is not None:
             session.fruitless = 0

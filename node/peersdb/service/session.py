@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import trio
@@ -17,6 +18,10 @@ BATCH_ENTRIES = 256
 BATCH_BYTES = 256 * 1024
 #: Pushes waiting for one peer at most; beyond, they are dropped and anti-entropy brings them.
 MAX_LIVE = 2048
+#: Writers whose entries a peer wants announced only; beyond, they are pushed: a peer that asks for more has no loss.
+MAX_LAZY = 4096
+#: Entries to be announced to a peer, and those it was seen to have, at most: those of a busy second.
+MAX_ANNOUNCED = 4096
 #: Identities remembered as sent; beyond, all are sent again, which costs a few hundred bytes each.
 MAX_IDENTITIES = 4096
 
@@ -34,6 +39,7 @@ class Session:
         said: count and fingerprint that it said last.
         fruitless: how often it was asked since it last had something new.
         faults: wrong things it sent.
+        pruned: writers whose entries it was asked not to push, and when (trio's time).
         scope: ends what runs for this session.
     """
 
@@ -49,20 +55,54 @@ class Session:
         self.fruitless = 0
         self.faults = 0
         self.scope = _Scopes()
-        self._live: deque[Entry] = deque()
+        self.pruned: dict[str, float] = {}
+        self._lazy: set[str] = set()
+        self._announced: OrderedDict[bytes, None] = OrderedDict()
+        self._has: OrderedDict[bytes, None] = OrderedDict()
+        self._live: deque[tuple[bytes, Entry]] = deque()
         self._overflowed = False
         self._identities: set[str] = set()
         self._sent = 0
         self._acknowledged = 0
         self._progress = trio.Event()
 
-    def push(self, entries: Sequence[Entry]) -> None:
-        """Queues entries for this peer, or drops all that wait where they are too many."""
-        if len(self._live) + len(entries) > MAX_LIVE:
+    def push(self, entries: Sequence[Entry]) -> bool:
+        """Queues entries for this peer, or announcements of them; says whether there is something to send at once.
+
+        Where too many wait, they are dropped, and the peer is told what there is.
+        """
+        before = len(self._live)
+        for entry in entries:
+            digest = hashlib.sha256(entry.data).digest()
+            if digest in self._has:
+                continue
+            if entry.key in self._lazy:
+                _put(self._announced, digest)
+            else:
+                self._live.append((digest, entry))
+        if len(self._live) > MAX_LIVE:
             self._live.clear()
             self._overflowed = True
-        else:
-            self._live.extend(entries)
+        return len(self._live) > before or self._overflowed
+
+    def has(self, digest: bytes) -> None:
+        """The peer has this entry: it need not be told of it."""
+        self._announced.pop(digest, None)
+        _put(self._has, digest)
+
+    def announce_only(self, writers: Iterable[str]) -> None:
+        """Entries of these writers are not pushed any more."""
+        for writer in writers:
+            if len(self._lazy) < MAX_LAZY:
+                self._lazy.add(writer)
+
+    def push_all(self) -> None:
+        """Entries of all writers are pushed."""
+        self._lazy.clear()
+
+    def announcements(self, most: int) -> list[bytes]:
+        """The digests of entries to announce, so many at most."""
+        return [self._announced.popitem(last=False)[0] for _ in range(min(most, len(self._announced)))]
 
     def take(self) -> tuple[list[Entry], bool]:
         """The next batch of pushes, and whether some were dropped since the last call."""
@@ -70,10 +110,13 @@ class Session:
         batch: list[Entry] = []
         size = 0
         while not overflowed and self._live and len(batch) < BATCH_ENTRIES:
-            size += len(self._live[0].data)
+            digest, entry = self._live[0]
+            size += len(entry.data)
             if size > BATCH_BYTES:
                 break
-            batch.append(self._live.popleft())
+            self._live.popleft()
+            if digest not in self._has:  # it came from the peer itself meanwhile
+                batch.append(entry)
         return batch, overflowed
 
     def new_identities(self, batch: Sequence[Entry]) -> list[str]:
@@ -108,6 +151,12 @@ class Session:
         """Runs a block that ends with the session."""
         with scope, self.scope.holding(scope):
             yield
+
+
+def _put(kept: OrderedDict[bytes, None], digest: bytes) -> None:
+    kept[digest] = None
+    while len(kept) > MAX_ANNOUNCED:
+        kept.popitem(last=False)
 
 
 class _Scopes:

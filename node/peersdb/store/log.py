@@ -213,6 +213,10 @@ class LogStore(Contents):
             lambda conn: {hash_ for hash_ in hashes if _known(conn, digest_of(hash_))}
         )
 
+    async def known_digests(self, digests: Sequence[bytes]) -> set[bytes]:
+        """The same by the digests in the hashes."""
+        return await self._database.read(lambda conn: {digest for digest in digests if _known(conn, digest)})
+
     async def join(
         self,
         entries: Sequence[Entry],

@@ -64,6 +64,15 @@ GOLDEN = {
         "a2617468656e74726965733f6764696765737473815820b803cb86c04c6e16a92b0bc6a7ad8a1b1a4e0dbac6ba0f"
         "f5e07987af79d13fa3"
     ),
+    wire.Have((PRINT,)): (
+        "a2617464686176656764696765737473815820b803cb86c04c6e16a92b0bc6a7ad8a1b1a4e0dbac6ba0ff5e079"
+        "87af79d13fa3"
+    ),
+    wire.Prune((KEY,)): (
+        "a26174657072756e65677772697465727381784038613838653364643734303966313935666435326462326433"
+        "636261356437326361363730396266316439343132316266333734383830316234306636663563"
+    ),
+    wire.Graft(): ("a16174656772616674"),
     wire.WriterQuery(KEY): (
         "a26174677772697465723f636b6579784038613838653364643734303966313935666435326462326433636261"
         "356437326361363730396266316439343132316266333734383830316234306636663563"
@@ -136,6 +145,9 @@ messages = st.one_of(
     st.builds(wire.Ranges, st.lists(ranges, max_size=4).map(tuple)),
     st.builds(wire.RangeItems, ranges, st.lists(prints, max_size=4).map(tuple)),
     st.builds(wire.WantEntries, st.lists(prints, max_size=4).map(tuple)),
+    st.builds(wire.Have, st.lists(prints, max_size=4).map(tuple)),
+    st.builds(wire.Prune, st.lists(keys, max_size=4).map(tuple)),
+    st.builds(wire.Graft),
     st.builds(wire.WriterQuery, keys),
     st.builds(wire.WriterAnswer, keys, ints, ints),
     st.builds(wire.Want, ints, st.lists(cids, max_size=4).map(tuple)),
@@ -166,7 +178,7 @@ def test_the_bytes_of_a_message_do_not_change(message):
 
 def test_every_type_has_golden_bytes():
     assert {type(message) for message in GOLDEN} == set(framing._TYPES.values())
-    assert len(framing._TYPES) == 21
+    assert len(framing._TYPES) == 24
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=80).map(lambda rest: b"\xa2\x61t\x64want" + rest))

@@ -211,6 +211,41 @@ class WantEntries:
 
 
 @dataclass(frozen=True, slots=True)
+class Have:
+    """Announces entries by their digests, in the place of pushing them."""
+
+    TYPE: ClassVar[str] = "have"
+    MAX_SIZE: ClassVar[int] = MAX_ITEMS * 40 + MAX_SMALL
+    CHECKS: ClassVar[dict[str, Check]] = {
+        "digests": check_many(check_bytes(FINGERPRINT_SIZE, FINGERPRINT_SIZE), MAX_ITEMS)
+    }
+    digests: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Asks that entries of these writers be announced and not pushed: they come sooner from others.
+
+    Attributes:
+        writers: keys in hex.
+    """
+
+    TYPE: ClassVar[str] = "prune"
+    MAX_SIZE: ClassVar[int] = MAX_ENTRIES * 68 + MAX_SMALL
+    CHECKS: ClassVar[dict[str, Check]] = {"writers": check_many(check_key, MAX_ENTRIES)}
+    writers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graft:
+    """Takes all `Prune` back: entries of all writers are wanted as soon as they are there."""
+
+    TYPE: ClassVar[str] = "graft"
+    MAX_SIZE: ClassVar[int] = MAX_SMALL
+    CHECKS: ClassVar[dict[str, Check]] = {}
+
+
+@dataclass(frozen=True, slots=True)
 class WriterQuery:
     """Asks how far the receiver has a writer's chain; a node asks for its own before it writes."""
 
@@ -383,6 +418,9 @@ Message = (
     | Ranges
     | RangeItems
     | WantEntries
+    | Have
+    | Prune
+    | Graft
     | WriterQuery
     | WriterAnswer
     | Want
