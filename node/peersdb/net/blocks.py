@@ -89,16 +89,38 @@ class BlockClient:
         self._host, self._idle_timeout = host, idle_timeout
         self._stream: Stream | None = None
         self._ids = count(1)
+        self._unanswered = 0
         self.peer = peer
+
+    @property
+    def usable(self) -> bool:
+        """Whether the stream stands, as far as is known, and nothing is on its way."""
+        return self._stream is not None and not self._unanswered and self._host.is_connected(self.peer)
 
     async def request(self, cids: Sequence[CID]) -> tuple[int, list[bytes]]:
         """Sends one request; `answers` with its result gives the blocks."""
+        number, raw = next(self._ids), [bytes(cid) for cid in cids]
+        frame = wire.encode(Want(number, tuple(raw)))
+        if self._stream is not None and not self._unanswered:
+            try:
+                await self._send(self._stream, frame)
+            except PeerUnreachable:  # it broke while it was idle
+                await self.close()
+            else:
+                return number, raw
         if self._stream is None:
             self._stream = await self._host.open(self.peer, BLOCKS_PROTOCOL)
             await self._stream.expect(WINDOW)
-        number, raw = next(self._ids), [bytes(cid) for cid in cids]
-        await self._stream.write_frame(wire.encode(Want(number, tuple(raw))))
+        await self._send(self._stream, frame)
         return number, raw
+
+    async def _send(self, stream: Stream, frame: bytes) -> None:
+        self._unanswered += 1
+        try:
+            await stream.write_frame(frame)
+        except PeerUnreachable:
+            self._unanswered -= 1
+            raise
 
     async def answers(self, asked: tuple[int, list[bytes]]) -> AsyncGenerator[Answer, None]:
         """The blocks of one request as they come; None for one that the peer has not.
@@ -128,11 +150,12 @@ class BlockClient:
                 yield answer
             if wrong is not None:
                 raise wrong
+        self._unanswered -= 1
 
     async def close(self) -> None:
         """Ends the stream."""
         if self._stream is not None:
-            stream, self._stream = self._stream, None
+            stream, self._stream, self._unanswered = self._stream, None, 0
             await stream.reset()
 
     async def _answer(self, stream: Stream, number: int, expected: bytes) -> bytes | None:

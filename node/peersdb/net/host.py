@@ -149,6 +149,10 @@ class Host:
         """The peer ids this node is connected to."""
         return sorted(self._peers)
 
+    def is_connected(self, peer: str) -> bool:
+        """Whether this node is connected to a peer."""
+        return peer in self._peers
+
     def handle(self, protocol: str, handler: Handler) -> None:
         """Serves inbound streams of a protocol; the stream is closed when the handler returns."""
 

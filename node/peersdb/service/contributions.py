@@ -38,6 +38,9 @@ PIECE = 1024 * 1024
 FETCHES = 4
 #: Waits after a fetch that failed, seconds; the last one stays: wanted files are wanted for ever.
 RETRY = (1, 2, 5, 15, 60, 300)
+#: For each peer that wants the same, a full replica waits so long (seconds) before it fetches what was announced: with
+#: two peers nobody notices, with twenty all of them can be told of an entry meanwhile.
+SPREAD = 0.02
 #: The want queue is looked at so often (seconds) even if nothing new came.
 IDLE = 30.0
 
@@ -300,6 +303,8 @@ class Contributions:
             )
             with trio.move_on_after(idle):
                 await self._wanted.wait()
+                # Entries go first, and not all replicas ask for the file at the same moment.
+                await trio.sleep(self._environment.jitter(SPREAD * len(self._replication.agreed)))
 
     async def _fetch(self, path: str, attempts: int, limit: trio.CapacityLimiter) -> None:
         async with limit:

@@ -18,6 +18,7 @@ import trio
 from peersdb.core.cid import CID, RAW, Block
 from peersdb.core.unixfs import FileBuilder, Profile, build_file, read_node
 from peersdb.errors import BlockMismatch, InvalidData, NotFound, PeerUnreachable
+from peersdb.net.blockpool import BlockPool
 from peersdb.net.host import Host
 from peersdb.service.members import Membership
 from peersdb.service.output import Coming, Signal, written
@@ -62,6 +63,7 @@ class Files:
     def __init__(self, host: Host, blocks: BlockStore, membership: Membership, profile: Profile) -> None:
         """Nothing is fetched yet."""
         self._host, self._blocks, self._membership, self._profile = host, blocks, membership, profile
+        self._streams = BlockPool(host)
         self._fetching: dict[bytes, trio.Lock] = {}
         self._serial = count()
         self._stored = Signal()
@@ -162,8 +164,9 @@ class Files:
         async with aclosing(self._providers(contributor)) as providers:
             async for peer in providers:
                 try:
-                    if await Walk(self._host, self._blocks, peer, keep).run(root):
-                        return
+                    async with self._streams.client(peer) as client:
+                        if await Walk(client, self._blocks, keep).run(root):
+                            return
                     reasons.append(f"{peer} has not all of it")
                 except (PeerUnreachable, BlockMismatch, InvalidData) as error:
                     log.info("fetching from a peer failed", cid=str(root), peer=peer, error=str(error))

@@ -10,12 +10,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-import trio
-
 from peersdb.core.cid import CID, RAW, Block
 from peersdb.core.unixfs import read_node
 from peersdb.net.blocks import BlockClient
-from peersdb.net.host import Host
 from peersdb.store.blocks import BlockStore
 
 #: Blocks of one request, and requests on the way: with blocks of 1 MiB up to 12 MiB, which fills 100 MB/s
@@ -29,14 +26,13 @@ class Walk:
 
     def __init__(
         self,
-        host: Host,
+        client: BlockClient,
         blocks: BlockStore,
-        peer: str,
         keep: Callable[[list[Block]], Awaitable[None]],
     ) -> None:
-        """``keep`` gets the blocks of each request, checked, in the file's order."""
+        """Asks by ``client``; ``keep`` gets the blocks of each request, checked, in the file's order."""
         self._keep = keep
-        self._client = BlockClient(host, peer)
+        self._client = client
         self._blocks = blocks
         self._todo: list[CID] = []
         self._asked: deque[tuple[int, list[bytes]]] = deque()
@@ -51,15 +47,11 @@ class Walk:
             InvalidData: it sent what belongs to no file.
         """
         self._todo = [root]
-        try:
+        await self._ask()
+        while self._asked:
+            came = await self._receive(self._asked.popleft())
             await self._ask()
-            while self._asked:
-                came = await self._receive(self._asked.popleft())
-                await self._ask()
-                await self._keep(came)
-        finally:
-            with trio.CancelScope(shield=True):
-                await self._client.close()
+            await self._keep(came)
         return self._complete
 
     async def _ask(self) -> None:
