@@ -7,9 +7,10 @@ share code with what it measures.
 
 Two halves, kept apart on purpose:
 
-- ``statistics``, ``samples``, ``targets``, ``cid``, ``workload``, ``benchmarks``, ``process``, ``report``:
-  plain Python, never importing locust or gevent. Tests, ``scripts/demo.py`` and ``python -m
-  loadtests.report`` use them.
-- ``locustfile``, ``options``, ``client``, ``users``, ``shapes``, ``evaluation``, ``run``, ``lifecycle``: on locust.
-  ``replication`` and ``sampler`` use gevent, but not locust, so that they can be tested in place.
+- ``statistics``, ``samples``, ``targets``, ``segments``, ``faults``, ``cid``, ``workload``, ``benchmarks``,
+  ``process``, ``arguments``, ``options``, ``fetch``, ``report``: plain Python, never importing locust or gevent. Tests,
+  ``scripts/demo.py`` and ``python -m loadtests.report`` use them.
+- ``locustfile``, ``lifecycle``, ``run`` (where load is made), ``direction`` (where it is directed), ``profiles``,
+  ``client``, ``progress``: on locust. ``replication``, ``feed``, ``clocks``, ``sampler``, ``waves``, ``board`` and
+  ``control`` use gevent, but not locust, so that they can be tested in place.
 """

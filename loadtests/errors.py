@@ -20,8 +20,12 @@ class NodeError(LoadTestError):
     """A node could not be reached, answered with an error, or with something unexpected."""
 
 
+class NodeAnswersError(NodeError):
+    """A node answered, with an error."""
+
+
 class ReplicationTimeout(LoadTestError):
-    """An entry was not in a node's query in time."""
+    """An entry was not visible on a node in time."""
 
 
 class JoinFailed(LoadTestError):

@@ -5,11 +5,22 @@ from typing import Any
 from locust import events
 
 from loadtests import lifecycle
-from loadtests.evaluation import Evaluation
-from loadtests.options import add_arguments
-from loadtests.users import Contributor, Newcomer, Reader
+from loadtests.arguments import add_arguments
+from loadtests.profiles.contributing import Contributor, LargeContributor
+from loadtests.profiles.evaluation import Evaluation
+from loadtests.profiles.joining import Newcomer
+from loadtests.profiles.reading import LargeReader, Reader
+from loadtests.profiles.validating import Validator
 
-__all__ = ["Contributor", "Evaluation", "Newcomer", "Reader"]
+__all__ = [
+    "Contributor",
+    "Evaluation",
+    "LargeContributor",
+    "LargeReader",
+    "Newcomer",
+    "Reader",
+    "Validator",
+]
 
 
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:
@@ -18,12 +29,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     # Listeners to this one are called last to first, and a worker's own says goodbye to the master: ours, which
     # sends the last samples, must come before it.
     hooks.quitting.add_listener(lifecycle.on_quitting)
-    hooks.report_to_master.add_listener(
-        lambda data, **_: lifecycle.on_report_to_master(data, environment=environment)
-    )
-    hooks.worker_report.add_listener(
-        lambda client_id, data, **_: lifecycle.on_worker_report(client_id, data, environment)
-    )
+    hooks.quit.add_listener(lambda **_: lifecycle.on_quit(environment))
 
 
 events.init_command_line_parser.add_listener(lambda parser, **_: add_arguments(parser))

@@ -34,13 +34,23 @@ class Join:
     """How many those were."""
 
 
-def command(*, http_port: int, p2p_port: int, directory: Path, bootstrap: Node, region: str) -> list[str]:
+def command(
+    *,
+    http_port: int,
+    p2p_port: int,
+    directory: Path,
+    bootstrap: Node,
+    region: str,
+    token_file: Path | None = None,
+) -> list[str]:
     """The command line of a newcomer that joins by ``bootstrap``'s HTTP API."""
+    token = ("-api-token-file", str(token_file.resolve())) if token_file else ()
     return [
         *(sys.executable, "-m", "peersdb", "-http", "-benchmark"),
         *("-http-port", str(http_port), "-ipfs-port", str(p2p_port)),
         *("-repo", str(directory / "repo"), "-download-dir", f"{directory / 'downloads'}/"),
         *("-bootstrap", urlsplit(bootstrap.url).netloc, "-region", region),
+        *token,
     ]
 
 
@@ -50,6 +60,7 @@ def join(
     timeout: float,
     sleep: Callable[[float], None],
     clock: Callable[[], float] = time.monotonic,
+    token_file: Path | None = None,
 ) -> Join:
     """Let a newcomer join, wait until it has caught up, and remove it.
 
@@ -58,6 +69,7 @@ def join(
         timeout: seconds that it may take.
         sleep: cooperative where it must be.
         clock: monotonic, in seconds.
+        token_file: what the member, and then the newcomer, asks for.
 
     Raises:
         JoinFailed: it did not start or did not catch up in time; the message ends in its last words.
@@ -76,10 +88,11 @@ def join(
             directory=directory,
             bootstrap=bootstrap,
             region=bootstrap.region,
+            token_file=token_file,
         )
         began = clock()
         with child(line, log=log, cwd=directory) as process:
-            node = Node(name=f"newcomer-{process.pid}", url=f"http://127.0.0.1:{port}")
+            node = Node(name=f"newcomer-{process.pid}", url=f"http://127.0.0.1:{port}", token=bootstrap.token)
             answered = 0.0
             entries = 0
             with QuietClient(node) as client:

@@ -4,19 +4,55 @@ geventhttpclient without locust, so that these requests fire no events.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPConnectionClosed, HTTPProtocolViolationError
 
-from loadtests.errors import NodeError
+from loadtests.benchmarks import parse_time
+from loadtests.errors import NodeAnswersError, NodeError
 from loadtests.targets import Node
 
 # A node that takes longer to say how it is counts as not answering.
 TIMEOUT_SECONDS = 10.0
 
 _FAILURES = (OSError, HTTPConnectionClosed, HTTPProtocolViolationError)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contribution as ``changes`` tells it."""
+
+    path: str
+    created: float
+    """The signed creation time, seconds since the epoch by its author's clock."""
+
+    seq: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """An answer of ``changes``."""
+
+    seq: int
+    now: float
+    """The node's clock when it answered, seconds since the epoch."""
+
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read a decoded answer.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        entries = tuple(
+            Entry(str(one["path"]), parse_time(one["creationTS"]), int(one["seq"]))
+            for one in value["entries"]
+        )
+        return cls(int(value["seq"]), parse_time(value["now"]), entries)
 
 
 class QuietClient:
@@ -26,8 +62,9 @@ class QuietClient:
         """Connect at the first request; ``timeout`` in seconds."""
         self.node = node
         self._client = HTTPClient.from_url(
-            node.url, concurrency=1, connection_timeout=timeout, network_timeout=timeout
+            node.url, concurrency=1, connection_timeout=min(timeout, TIMEOUT_SECONDS), network_timeout=timeout
         )
+        self._headers = {"Content-Type": "application/json", **authorization(node)}
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -68,13 +105,23 @@ class QuietClient:
         """
         return self._object(self._command("benchmark"))
 
-    def query(self) -> bytes:
-        """The command ``query``, as it came: who looks for one path need not read all of them.
+    def changes(self, after: int | None, *, wait: float = 0.0, limit: int = 1000) -> Changes:
+        """``GET /peersdb/changes``: what came to the node since.
+
+        Args:
+            after: the number that the last answer gave; None asks for the present one.
+            wait: seconds that the node may wait for the next entry, if there is none yet.
+            limit: entries at most.
 
         Raises:
-            NodeError: the node does not answer so.
+            NodeError: the node does not answer so, or is too old to have it.
         """
-        return self._command("query")
+        query = f"?after={after}&wait={wait:g}&limit={limit}" if after is not None else ""
+        answer = self._object(self._get(f"/peersdb/changes{query}"))
+        try:
+            return Changes.from_json(answer)
+        except (KeyError, TypeError, ValueError) as error:
+            raise NodeError(f"{self.node.name}: not an answer to changes: {error}") from error
 
     def _command(self, name: str) -> bytes:
         body = json.dumps({"method": {"argcnt": 0, "cmd": name}, "args": []})
@@ -85,15 +132,13 @@ class QuietClient:
 
     def _request(self, method: str, path: str, body: str) -> bytes:
         try:
-            response = self._client.request(
-                method, path, body=body, headers={"Content-Type": "application/json"}
-            )
+            response = self._client.request(method, path, body=body, headers=self._headers)
             answer = bytes(response.read())
         except _FAILURES as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise NodeError(f"{self.node.name} does not answer at {self.node.url}: {why}") from error
         if response.status_code != 200:
-            raise NodeError(f"{self.node.name}: {error_text(response.status_code, answer)}")
+            raise NodeAnswersError(f"{self.node.name}: {error_text(response.status_code, answer)}")
         return answer
 
     def _json(self, answer: bytes) -> Any:
@@ -107,6 +152,11 @@ class QuietClient:
         if not isinstance(value, dict):
             raise NodeError(f"{self.node.name}: not what was asked for: {answer[:200]!r}")
         return value
+
+
+def authorization(node: Node) -> dict[str, str]:
+    """The header for a node that asks for a token."""
+    return {"Authorization": f"Bearer {node.token}"} if node.token else {}
 
 
 def error_text(status: int, body: bytes) -> str:

@@ -1,296 +1,165 @@
-"""Replication as an event of its own: posted on one node, how long until another node's ``query`` has it.
+"""Replication: what the load posted is joined with what the nodes' feeds show, wherever each was noticed.
 
-The clock starts when ``post`` was answered and stops when an answer to ``query`` that holds the entry was
-read; both are read on the load generator, so no clocks are compared. Each other node is watched by one
-greenlet, however many entries are awaited: its polls serve all of them. What that costs is bounded in four
-ways:
-
-- polls run only while something is awaited;
-- the pause between polls starts at 5 ms and grows by a quarter each time, so that the error bar stays near a
-  fifth of the time measured; it is never shorter than the last poll took, so that at most half of a node's
-  time for this connection goes into being watched;
-- once the answer to ``query`` is large, ``status`` is asked first and ``query`` only where the log has
-  changed;
-- at most ``limit`` entries are awaited at once. Further posts go unprobed and are counted in ``skipped``: a
-  sample of the posts, chosen by arrival and never by outcome, since a probe that failed is kept as a failure.
+Pure. An entry is posted by one process and seen by another, the one in the target's own region; the master brings them
+together here. The time is that from the entry's signed creation to the target's first answer that has it, each by its
+node's own clock, both brought to the clock of the load generator. What was posted and not seen in time is a failure:
+also where the process that should have seen it has died.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import gevent
-from gevent.event import Event
+from loadtests.clocks import Comparison
+from loadtests.feed import Seen
 
-from loadtests.errors import LoadTestError, NodeError
-from loadtests.quiet import QuietClient
-from loadtests.samples import REPLICATION, Sample
-from loadtests.targets import Node
-
-FIRST_PAUSE = 0.005
-PAUSE_GROWTH = 1.25
-# Someone who waits longer than this does not care for a finer answer.
-LONGEST_PAUSE = 0.25
-# About 300 entries: below, asking for all costs a node less than asking twice.
-LARGE_QUERY = 64 << 10
+# An entry and target take about 300 bytes: 60 MB. Reached where 6,000 posts a second wait 10 s for three nodes.
+MAX_AWAITED = 200_000
+# Entries seen before their post was told, since processes report once a second; or never posted by us.
+MAX_EARLY = 100_000
+EARLY_SECONDS = 30.0
+# Both reports, and a moment of a busy machine.
+REPORT_SLACK = 5.0
 
 
 @dataclass(frozen=True)
-class Probe:
-    """An entry that is awaited on one node."""
+class Post:
+    """An entry that the load has posted."""
 
-    cid: str
-    source: Node
-    started: float
-    """Wall clock, seconds since the epoch."""
-
-    answered: float
-    """When ``post`` was answered, by the monotonic clock."""
+    path: str
+    source: str
+    ts: float
+    """When the answer to ``post`` was there, by the load generator's clock."""
 
     size: int
-    """Bytes of the file."""
+    segment: int
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """The end of a probe."""
+class Outcome:
+    """The end of waiting for an entry on one node."""
 
-    probe: Probe
-    seconds: float
-    error_bar: float
-    """It was there at most this many seconds earlier."""
+    post: Post
+    target: str
+    seen: Seen | None
+    """None: it was not visible in time."""
 
 
 @dataclass
-class Pending:
-    """The probes of one node. Pure: times are passed in."""
+class _Awaited:
+    post: Post
+    targets: set[str]
+    deadline: float
+
+
+@dataclass
+class Ledger:
+    """Joins posts with what was seen. Times passed in are of one monotonic clock."""
 
     timeout: float
-    """Seconds from the answer to ``post``."""
+    """Seconds from a post until a target counts as failed."""
 
-    _probes: dict[str, Probe] = field(default_factory=dict)
-    _missing_at: dict[str, float] = field(default_factory=dict)
-    """The start of the last poll that did not have the entry."""
+    slack: float = REPORT_SLACK
+    _awaited: dict[str, _Awaited] = field(default_factory=dict)
+    _early: dict[str, list[tuple[float, Seen]]] = field(default_factory=dict)
+    _early_count: int = 0
+    pairs: int = 0
+    """Entries and targets that are awaited."""
 
-    def __len__(self) -> int:
-        """How many are awaited."""
-        return len(self._probes)
+    unwatched: int = 0
+    """Posts that were not watched, because the limit was reached."""
 
-    def add(self, probe: Probe) -> None:
-        """Await an entry."""
-        self._probes[probe.cid] = probe
-        self._missing_at[probe.cid] = probe.answered
+    forgotten: int = 0
+    """Entries seen whose post may come yet, given up because the limit was reached."""
 
-    def polled(self, answer: bytes, *, began: float, ended: float) -> list[Arrival]:
-        """Take an answer to ``query`` that was asked for at ``began`` and read by ``ended``."""
-        arrivals = []
-        for cid, probe in list(self._probes.items()):
-            if cid.encode("ascii") in answer:
-                missing_at = self._missing_at[cid]
-                arrivals.append(Arrival(probe, ended - probe.answered, ended - missing_at))
-                self._drop(cid)
-            else:
-                self._missing_at[cid] = max(self._missing_at[cid], began)
-        return arrivals
+    def posted(self, post: Post, targets: Sequence[str], now: float) -> list[Outcome]:
+        """Await an entry on ``targets``; what was seen already is returned."""
+        if self.pairs + len(targets) > MAX_AWAITED:
+            self.unwatched += 1
+            return []
+        if not targets or post.path in self._awaited:
+            return []
+        self._awaited[post.path] = _Awaited(post, set(targets), now + self.timeout + self.slack)
+        self.pairs += len(targets)
+        early = self._early.pop(post.path, [])
+        self._early_count -= len(early)
+        return [outcome for _, seen in early for outcome in self._arrived(seen)]
 
-    def expired(self, now: float) -> list[Probe]:
-        """Give up those whose time is over."""
-        late = [probe for probe in self._probes.values() if now - probe.answered >= self.timeout]
-        for probe in late:
-            self._drop(probe.cid)
+    def seen(self, seen: Seen, now: float) -> list[Outcome]:
+        """An entry was seen on a node; a second time on the same node counts nothing."""
+        if seen.path in self._awaited:
+            return self._arrived(seen)
+        if self._early_count >= MAX_EARLY:
+            self.forgotten += 1
+            return []
+        self._early.setdefault(seen.path, []).append((now, seen))
+        self._early_count += 1
+        return []
+
+    def expired(self, now: float) -> list[Outcome]:
+        """Give up what was not seen in time, and forget what nobody posted."""
+        late = []
+        while self._awaited:
+            first = next(iter(self._awaited.values()))  # in the order of posting, so of the deadlines
+            if first.deadline > now:
+                break
+            late += self._give_up(first)
+        while self._early:
+            path, found = next(iter(self._early.items()))
+            if found[0][0] + EARLY_SECONDS > now:
+                break
+            del self._early[path]
+            self._early_count -= len(found)
         return late
 
-    def _drop(self, cid: str) -> None:
-        del self._probes[cid]
-        del self._missing_at[cid]
+    def cut_short(self) -> list[Outcome]:
+        """Give up all that is still awaited."""
+        return [outcome for awaited in list(self._awaited.values()) for outcome in self._give_up(awaited)]
+
+    def _arrived(self, seen: Seen) -> list[Outcome]:
+        awaited = self._awaited.get(seen.path)
+        if awaited is None or seen.target not in awaited.targets:
+            return []
+        awaited.targets.remove(seen.target)
+        self.pairs -= 1
+        if not awaited.targets:
+            del self._awaited[seen.path]
+        return [Outcome(awaited.post, seen.target, seen)]
+
+    def _give_up(self, awaited: _Awaited) -> list[Outcome]:
+        del self._awaited[awaited.post.path]
+        self.pairs -= len(awaited.targets)
+        return [Outcome(awaited.post, target, None) for target in sorted(awaited.targets)]
 
 
-class Replication:
-    """Watches nodes for the entries that were posted elsewhere."""
+@dataclass(frozen=True)
+class Measured:
+    """How long an entry took to a node, in seconds."""
 
-    def __init__(
-        self,
-        nodes: Sequence[Node],
-        report: Callable[[Sample], None],
-        *,
-        limit: int,
-        timeout: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Watch ``nodes``.
+    began: float
+    """Its creation, by the load generator's clock."""
 
-        Args:
-            nodes: all nodes under test.
-            report: called with one sample per probe, arrived or not.
-            limit: entries awaited at once, each on all other nodes.
-            timeout: seconds after which an entry counts as failed.
-            clock: monotonic, in seconds.
-        """
-        self._nodes = nodes
-        self._report = report
-        self._limit = limit
-        self._timeout = timeout
-        self._clock = clock
-        self._open: dict[str, int] = {}
-        self._changed = Event()
-        self.skipped = 0
-        """Posts that were not probed, because ``limit`` entries were awaited already."""
+    seconds: float
+    error_bar: float
+    error: str
+    """Empty, or why it counts as failed."""
 
-        self._watchers = {node.name: _Watcher(node, self) for node in nodes}
 
-    @property
-    def awaited(self) -> int:
-        """Entries that have not arrived everywhere."""
-        return len(self._open)
-
-    def watch(self, cid: str, source: Node, *, started: float, size: int, wait: bool = False) -> bool:
-        """Await a freshly posted entry on all other nodes; call it when ``post`` was answered.
-
-        Args:
-            cid: of the file; it must not have been in the log before.
-            source: where it was posted.
-            started: wall clock at the answer.
-            size: bytes of the file.
-            wait: wait for a free place rather than leave it out.
-
-        Returns:
-            Whether it is watched.
-
-        Raises:
-            LoadTestError: ``wait`` was asked for, and no place came free long after every timeout.
-        """
-        answered = self._clock()
-        others = [watcher for name, watcher in self._watchers.items() if name != source.name]
-        if not others:
-            return False
-        while len(self._open) >= self._limit:
-            if not wait:
-                self.skipped += 1
-                return False
-            self._changed.clear()
-            if not self._changed.wait(2 * self._timeout):
-                raise LoadTestError("no place among the awaited entries came free: the watching has stopped")
-        self._open[cid] = len(others)
-        probe = Probe(cid, source, started, answered, size)
-        for watcher in others:
-            watcher.add(probe)
-        return True
-
-    def drain(self) -> None:
-        """Wait until every probe has ended, by arrival or by its timeout, which bounds this."""
-        deadline = self._clock() + 2 * self._timeout
-        while self._open and self._clock() < deadline:
-            self._changed.clear()
-            self._changed.wait(deadline - self._clock())
-
-    def close(self) -> None:
-        """Stop watching. What is still awaited is reported as failed: nothing is dropped silently."""
-        gevent.killall([watcher.greenlet for watcher in self._watchers.values()])
-        for watcher in self._watchers.values():
-            watcher.give_up(float("inf"), "the run was cut short")
-
-    def ended(self, node: Node, probe: Probe, *, seconds: float, error_bar: float, error: str) -> None:
-        """One probe is over; called by the watchers."""
-        self._open[probe.cid] -= 1
-        if not self._open[probe.cid]:
-            del self._open[probe.cid]
-        self._changed.set()
-        self._report(
-            Sample(
-                ts=probe.started,
-                kind=REPLICATION,
-                source=probe.source.name,
-                target=node.name,
-                source_region=probe.source.region,
-                target_region=node.region,
-                seconds=seconds,
-                late=0.0,
-                error_bar=error_bar,
-                bytes=probe.size,
-                ok=not error,
-                error=error,
-            )
+def measure(
+    outcome: Outcome, source: Comparison | None, target: Comparison | None, timeout: float
+) -> Measured:
+    """Judge an outcome, given how far the clocks of its two nodes are from the one here."""
+    seen = outcome.seen
+    if seen is None:
+        return Measured(
+            outcome.post.ts, timeout, 0.0, f"not visible on {outcome.target} within {timeout:g} s"
         )
-
-    @property
-    def timeout(self) -> float:
-        """Seconds after which an entry counts as failed."""
-        return self._timeout
-
-    def now(self) -> float:
-        """The monotonic clock."""
-        return self._clock()
-
-
-class _Watcher:
-    """Polls one node while something is awaited there."""
-
-    def __init__(self, node: Node, owner: Replication) -> None:
-        self._node = node
-        self._owner = owner
-        self._pending = Pending(owner.timeout)
-        self._wake = Event()
-        self._pause = FIRST_PAUSE
-        self._large = False
-        self._fingerprint: object = None
-        self.greenlet = gevent.spawn(self._run)
-
-    def add(self, probe: Probe) -> None:
-        self._pending.add(probe)
-        self._pause = FIRST_PAUSE
-        self._wake.set()
-
-    def give_up(self, now: float, why: str) -> None:
-        for probe in self._pending.expired(now):
-            seconds = min(now, self._owner.now()) - probe.answered
-            self._owner.ended(self._node, probe, seconds=seconds, error_bar=0.0, error=why)
-
-    def _run(self) -> None:
-        # Half the time at most: a node that hangs must not turn one timeout into two.
-        with QuietClient(self._node, timeout=self._owner.timeout / 2) as client:
-            while True:
-                self._wake.wait()
-                trouble = self._poll(client)
-                self.give_up(self._owner.now(), self._why(trouble))
-                if not len(self._pending):
-                    self._wake.clear()
-
-    def _poll(self, client: QuietClient) -> LoadTestError | None:
-        """Ask once, then pause. Returns what went wrong, if anything did."""
-        began = self._owner.now()
-        trouble = None
-        try:
-            if self._has_news(client):
-                asked = self._owner.now()
-                answer = client.query()
-                self._large = len(answer) > LARGE_QUERY
-                ended = self._owner.now()
-                for arrival in self._pending.polled(answer, began=asked, ended=ended):
-                    self._owner.ended(
-                        self._node,
-                        arrival.probe,
-                        seconds=arrival.seconds,
-                        error_bar=arrival.error_bar,
-                        error="",
-                    )
-        except NodeError as error:
-            trouble = error
-        took = self._owner.now() - began
-        if len(self._pending):
-            self._wake.clear()
-            self._wake.wait(max(self._pause, took))
-            self._wake.set()
-            self._pause = min(self._pause * PAUSE_GROWTH, LONGEST_PAUSE)
-        return trouble
-
-    def _has_news(self, client: QuietClient) -> bool:
-        if not self._large:
-            return True
-        fingerprint = client.status().get("fingerprint")
-        changed = fingerprint is None or fingerprint != self._fingerprint
-        self._fingerprint = fingerprint
-        return changed
-
-    def _why(self, trouble: LoadTestError | None) -> str:
-        why = f"not in {self._node.name}'s query within {self._owner.timeout:g} s"
-        return f"{why}; {trouble}" if trouble else why
+    silent = [name for name, one in ((outcome.post.source, source), (outcome.target, target)) if one is None]
+    if source is None or target is None:
+        return Measured(
+            outcome.post.ts, timeout, 0.0, f"the clock of {', '.join(silent)} could not be compared"
+        )
+    created = seen.created - source.offset
+    # Below zero is what the comparison leaves open: the error bar has it.
+    seconds = max(0.0, seen.at - target.offset - created)
+    error = f"visible on {outcome.target} only after {seconds:.1f} s" if seconds > timeout else ""
+    return Measured(created, seconds, seen.gap + source.error + target.error, error)

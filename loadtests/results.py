@@ -54,6 +54,18 @@ class RunDescription:
     notes: list[str] = field(default_factory=list)
     """What a reader must know to judge the figures."""
 
+    segments: list[dict[str, Any]] = field(default_factory=list)
+    """``index``, ``cell``, ``repeat``, ``began``, ``ended`` and ``warm_until`` of each part of the run."""
+
+    thresholds: list[dict[str, str]] = field(default_factory=list)
+    """What must hold; the report judges."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """Faults and newcomers' waves, as they were told."""
+
+    clocks: dict[str, dict[str, float]] = field(default_factory=dict)
+    """``offset`` of each node's clock to the load generator's and the ``error`` of that, in seconds."""
+
     format: int = FORMAT
 
 
@@ -100,6 +112,11 @@ def prepare(directory: Path) -> None:
             (directory / name).unlink(missing_ok=True)
     except OSError as error:
         raise ResultsError(f"cannot write results into {directory}: {error.strerror}") from error
+
+
+def report_directory(root: Path, number: int) -> Path:
+    """Where the ``number``-th run of this process (counted from 1) goes; the web UI can start several."""
+    return root if number == 1 else root / f"run-{number}"
 
 
 def read_run(path: Path) -> RunDescription:

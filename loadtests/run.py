@@ -1,102 +1,97 @@
-"""One run in one process: its nodes, its payloads, what it watches, and where its samples go.
+"""The part of a run where load is made: in locust's local runner and in each worker.
 
-The process is alone (locust's local runner), or is the master or a worker of several. Users, payloads and
-watching live where the load is made (local, worker); files, the look at the nodes' processes and the report
-where it is directed (local, master).
+It has the nodes, the payloads and the feeds that it watches, and gives what it saw to whoever directs: rows for the
+file of samples, what was posted, and what was seen.
 """
 
-import logging
 import random
-import subprocess
-import sys
+import tempfile
 import time
 from collections import deque
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gevent.event import Event
+import gevent
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
-from locust.runners import MasterRunner, WorkerRunner
 
-from loadtests.environment import command_line, describe
 from loadtests.errors import JoinFailed, LoadTestError, NodeError, ReplicationTimeout
-from loadtests.gather import contributor, gather
+from loadtests.feed import Feed, Seen
 from loadtests.options import Options, find_nodes
 from loadtests.quiet import meet
-from loadtests.replication import Replication
-from loadtests.results import ResultsWriter, RunDescription
-from loadtests.sampler import Sampler
 from loadtests.samples import JOIN, REPLICATION, Sample
+from loadtests.segments import Cell, Segment, taking_part
 from loadtests.targets import Node
-from loadtests.workload import Dataset, Payload, Payloads, default_dataset, read_dataset
+from loadtests.workload import Dataset, Payload, Payloads, default_dataset, generate, read_dataset
 
-log = logging.getLogger("loadtests")
-
-# Between two reports (3 s) a worker makes a few thousand samples; what is over is counted as dropped.
+# Between two reports (1 s) a worker makes a few thousand samples; what is over is counted as dropped.
 MAX_BUFFERED = 50_000
 # What a Reader may get: the newest entries of each node, and the sizes of the files posted here.
 MAX_KNOWN = 1_000
 MAX_SIZES = 100_000
+MAX_RECENT = 100
 # A node that is asked who it is does not wait for others.
 MEET_AT_ONCE = 32
-REPORT_SECONDS = 300
+# Each node is followed before the load begins, unless it does not answer.
+FEED_SECONDS = 15.0
+DELIVER_SECONDS = 1.0
 
+FIRST = Segment(0, Cell(), 1).message()
 _FAILURES: dict[str, type[LoadTestError]] = {REPLICATION: ReplicationTimeout, JOIN: JoinFailed}
 _TYPES = {REPLICATION: "REPL", JOIN: "JOIN"}
 
 
 class Run:
-    """One run in one process."""
+    """One run in one process that makes load."""
 
-    def __init__(self, environment: Any, options: Options, number: int) -> None:
-        """Begin: meet the nodes and open the files.
+    def __init__(
+        self, environment: Any, options: Options, regions: tuple[str, ...], deliver: Callable[[Any], None]
+    ) -> None:
+        """Begin: meet the nodes, follow them.
+
+        Args:
+            environment: locust's.
+            options: as the user, or the master, gave them.
+            regions: those that this process drives and watches; none: all.
+            deliver: takes what was seen, once a second.
 
         Raises:
-            LoadTestError: a node does not answer, the data set or the directory cannot be used.
+            LoadTestError: a node does not answer, or the data set cannot be used.
         """
         self._environment = environment
         self._runner = environment.runner
         self.options = options
-        self.nodes = meet_all(find_nodes(options))
-        self._started = time.time()
-        self._buffer: deque[list[str]] = deque()
+        own = [
+            node for node in find_nodes(options) if not regions or not node.region or node.region in regions
+        ]
+        met, self._problems = meet_all(own, strict=options.targets is None)
+        by_name = {node.name: node for node in met}
+        self.nodes = [by_name.get(node.name, node) for node in find_nodes(options)]
+        self.mine = {node.name for node in met if not regions or node.region in regions}
+        self.away: set[str] = set()
+        """Members that the operator has taken away: nobody asks them."""
+
+        self._driven: tuple[tuple[Cell, frozenset[str]], list[Node]] | None = None
+        self._segment = Segment(-1, Cell(), 1)
+        self._rows: deque[list[str]] = deque()
+        self._posted: list[list[Any]] = []
+        self._seen: list[list[Any]] = []
         self._dropped = 0
-        self._unwatched = 0
-        self.problems: list[str] = []
-        self.notes: list[str] = []
-        self.benchmarks: list[dict[str, Any]] = []
-        self.workers: set[str] = set()
-        """Workers that took part; only on the master."""
-
-        self.delivered: set[str] = set()
-        """Those that have sent all of their samples; on a worker itself, if it has."""
-
-        self.ended = Event()
-        """Everything is settled and written."""
-
-        self.evaluated = False
-        """The evaluation has come to its end."""
-
-        self._index = max(0, getattr(self._runner, "worker_index", 0))
-        self.rng = random.Random(None if options.seed is None else options.seed + self._index)  # noqa: S311
-        self._dealt: dict[str, int] = {}
+        index = max(0, getattr(self._runner, "worker_index", 0))
+        self.rng = random.Random(None if options.seed is None else options.seed + index)  # noqa: S311
+        self._turns: dict[str, int] = {}
+        self._first_turn = index
         self._known: dict[str, list[str]] = {}
         self._sizes: dict[str, int] = {}
+        self.recent: deque[str] = deque(maxlen=MAX_RECENT)
         self.joining = BoundedSemaphore(1)
         self.dataset = open_dataset(options)
         self.payloads = Payloads(self.dataset, self.rng, size=options.payload_size)
-        self.replication: Replication | None = None
-        self._results: ResultsWriter | None = None
-        self._sampler: Sampler | None = None
-        if not isinstance(self._runner, MasterRunner):
-            self.replication = Replication(
-                self.nodes, self.fire, limit=options.max_probes, timeout=options.replication_timeout
-            )
-        if not isinstance(self._runner, WorkerRunner) and options.report:
-            self._results = ResultsWriter(report_directory(options.report, number))
-            self._sampler = Sampler(self.nodes, self._results.node)
+        self.feed = Feed([node for node in self.nodes if node.name in self.mine], self._saw)
+        self.feed.wait(FEED_SECONDS)
+        self._deliver = deliver
+        self._pump = gevent.spawn(self._deliver_often)
 
     @staticmethod
     def of(environment: Any) -> "Run":
@@ -112,19 +107,48 @@ class Run:
 
     # What users need.
 
-    def deal(self, user_class: str) -> Node:
-        """The next node for a user of a class: each node in turn, beginning elsewhere in each worker."""
-        turn = self._dealt.get(user_class, self._index)
-        self._dealt[user_class] = turn + 1
-        return self.nodes[turn % len(self.nodes)]
+    @property
+    def segment(self) -> Segment:
+        """The part of the run that is under way; the master sends it with the users to start."""
+        message = getattr(self._environment.parsed_options, "peersdb_segment", None) or FIRST
+        if message["index"] != self._segment.index:
+            self._segment = Segment.from_message(message)
+        return self._segment
 
-    def posted(self, payload: Payload, node: Node, *, wait: bool = False) -> None:
-        """A node has taken a file: remember it and watch it arrive elsewhere."""
-        self._sizes[f"/ipfs/{payload.cid}"] = len(payload.data)
+    def driven(self) -> list[Node]:
+        """The nodes that are driven from here in this segment, without those that are away."""
+        key = (self.segment.cell, frozenset(self.away))
+        if self._driven is None or self._driven[0] != key:  # asked for each request
+            here = [node for node in taking_part(self.nodes, key[0]) if node.name in self.mine]
+            self._driven = (key, [node for node in here if node.name not in key[1]])
+        return self._driven[1]
+
+    def deal(self, user_class: str) -> Node | None:
+        """The next node for a user of a class, each in turn; None: there is none. Workers begin at different ones."""
+        nodes = self.driven()
+        turn = self._turns.get(user_class, self._first_turn)
+        self._turns[user_class] = turn + 1
+        return nodes[turn % len(nodes)] if nodes else None
+
+    def payload(self, default_size: int | None = None) -> Payload:
+        """The next payload, of the segment's size.
+
+        Raises:
+            WorkloadError: a file went away.
+        """
+        return self.payloads.next(self.segment.cell.payload_size or self.options.payload_size or default_size)
+
+    def posted(self, payload: Payload, node: Node) -> None:
+        """A node has taken a file: remember it, and have it awaited elsewhere."""
+        path = f"/ipfs/{payload.cid}"
+        self._sizes[path] = len(payload.data)
+        self.recent.append(path)
         if len(self._sizes) > MAX_SIZES:
             del self._sizes[next(iter(self._sizes))]
-        if self.replication:
-            self.replication.watch(payload.cid, node, started=time.time(), size=len(payload.data), wait=wait)
+        if len(self._posted) < MAX_BUFFERED:
+            self._posted.append([path, node.name, time.time(), len(payload.data), self.segment.index])
+        else:
+            self._dropped += 1
 
     def known(self, node: Node, paths: list[str]) -> None:
         """A node has listed these."""
@@ -139,136 +163,81 @@ class Run:
         """Bytes of a file that was posted from here, else 0."""
         return self._sizes.get(path, 0)
 
-    def fire(self, sample: Sample) -> None:
-        """Make a sample an event of locust, which brings it into its statistics and, by ``on_request``, to
-        us.
-        """
-        self._environment.events.request.fire(
-            request_type=_TYPES[sample.kind],
-            name=f"{sample.source_region} → {sample.target_region}",
-            response_time=sample.seconds * 1000,
-            response_length=sample.bytes,
-            exception=None if sample.ok else _FAILURES[sample.kind](sample.error),
-            context={"sample": sample},
-            start_time=sample.ts,
-            url=None,
-            response=None,
-        )
-
     # Raw samples.
 
     def on_request(self, context: dict[str, Any], **event: Any) -> None:
         """Keep a request event of locust as a raw sample."""
-        sample = context.get("sample") or _from_event(context, event)
+        sample = context.get("sample") or from_event(context, event, self.segment.index)
         if sample is None:
             return  # an event of someone else's user class in the same locustfile
-        if isinstance(self._runner, WorkerRunner):
-            if len(self._buffer) < MAX_BUFFERED:
-                self._buffer.append(sample.row())
-            else:
-                self._dropped += 1
-        elif self._results:
-            self._results.samples.write(sample.row())
+        if len(self._rows) < MAX_BUFFERED:
+            self._rows.append(sample.row())
+        else:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Deliver now."""
+        self._deliver(self.take())
 
     def take(self) -> dict[str, Any]:
-        """A worker's samples since the last call, and its counts."""
-        rows = list(self._buffer)
-        self._buffer.clear()
-        counts = {"rows": rows, "dropped": self._dropped, "unwatched": self._count_unwatched()}
-        self._dropped = 0
-        return counts
+        """What was seen since the last call."""
+        batch = {
+            "rows": list(self._rows),
+            "posted": self._posted,
+            "seen": self._seen,
+            "dropped": self._dropped,
+            "problems": [*self._problems, *self._too_old()],
+        }
+        self._rows.clear()
+        self._posted, self._seen, self._dropped, self._problems = [], [], 0, []
+        return batch
 
-    def accept(self, counts: dict[str, Any]) -> None:
-        """The master takes what a worker has sent."""
-        self._dropped += counts["dropped"]
-        self._unwatched += counts["unwatched"]
-        if self._results:
-            for row in counts["rows"]:
-                self._results.samples.write(row)
+    def close(self) -> None:
+        """Stop watching, and deliver the rest."""
+        self.feed.close()
+        self._pump.kill()
+        self.flush()
 
-    def _count_unwatched(self) -> int:
-        if not self.replication:
-            return 0
-        count, self.replication.skipped = self.replication.skipped, 0
-        return count
+    def _saw(self, seen: Seen) -> None:
+        if len(self._seen) < MAX_BUFFERED:
+            self._seen.append([seen.path, seen.target, seen.at, seen.gap, seen.created])
+        else:
+            self._dropped += 1
 
-    # The end.
+    def _deliver_often(self) -> None:
+        while True:
+            gevent.sleep(DELIVER_SECONDS)
+            self.flush()
 
-    def settle(self) -> None:
-        """Wait until every watched entry has arrived or failed, then stop watching."""
-        if self.replication:
-            self.replication.drain()
-            self.replication.close()
-
-    def finish(self) -> None:
-        """Write everything and draw the report; only where the run is directed."""
-        ended = time.time()
-        self._unwatched += self._count_unwatched()
-        if self._sampler:
-            self._sampler.close()
-        self.problems += [
-            f"an exception in a user, {found['count']} times: {found['msg']}"
-            for found in self._runner.exceptions.values()
+    def _too_old(self) -> list[str]:
+        found, self.feed.too_old = sorted(self.feed.too_old), set()
+        return [
+            f"{name} has no GET /peersdb/changes, so nothing can be measured of replication there: "
+            "update it to this version"
+            for name in found
         ]
-        if not self._results:
-            return
-        if not self.benchmarks:
-            try:
-                self.benchmarks = gather(self.nodes, contributor(self.nodes))
-            except NodeError as error:
-                self.notes.append(f"No benchmark.json: {error}")
-        if getattr(self._runner, "cpu_warning_emitted", False):
-            self.notes.append(
-                "The load generator used over 90 % of a core: latencies include its own. Use --processes."
-            )
-        self._results.finish(self._describe(ended), self.benchmarks)
-        self._draw(self._results.directory)
-
-    def _describe(self, ended: float) -> RunDescription:
-        options = {key: str(value) for key, value in asdict(self.options).items() if value not in (None, "")}
-        options["users"] = str(self._environment.parsed_options.num_users)
-        return RunDescription(
-            profile=self.options.profile,
-            started=self._started,
-            ended=ended,
-            command=command_line(),
-            nodes=[asdict(node) for node in self.nodes],
-            dataset={
-                "name": self.dataset.name,
-                "files": len(self.dataset.files),
-                "bytes": self.dataset.size,
-                "skipped": list(self.dataset.skipped),
-            },
-            options=options,
-            environment=describe(),
-            unwatched_posts=self._unwatched,
-            dropped_rows=self._dropped,
-            missed_looks=dict(self._sampler.missed) if self._sampler else {},
-            problems=self.problems,
-            notes=self.notes,
-        )
-
-    def _draw(self, directory: Path) -> None:
-        # matplotlib in a process of its own: it knows nothing of gevent, and locust's memory stays small.
-        done = subprocess.run(
-            [sys.executable, "-m", "loadtests.report", str(directory)],
-            capture_output=True,
-            text=True,
-            timeout=REPORT_SECONDS,
-            check=False,
-        )
-        if done.stdout:
-            log.info(done.stdout.strip())
-        if done.returncode:
-            log.error("the report: %s", done.stderr.strip())
-            self._environment.process_exit_code = 1
 
 
-def meet_all(nodes: list[Node]) -> list[Node]:
-    """Ask every node who it is.
+def fire(environment: Any, sample: Sample) -> None:
+    """Make a sample an event of locust, which brings it into its statistics and, by ``on_request``, to us."""
+    environment.events.request.fire(
+        request_type=_TYPES[sample.kind],
+        name=f"{sample.source_region} → {sample.target_region}",
+        response_time=sample.seconds * 1000,
+        response_length=sample.bytes,
+        exception=None if sample.ok else _FAILURES[sample.kind](sample.error),
+        context={"sample": sample},
+        start_time=sample.ts,
+        url=None,
+        response=None,
+    )
+
+
+def meet_all(nodes: list[Node], *, strict: bool = True) -> tuple[list[Node], list[str]]:
+    """Ask every node who it is. Returns the nodes, and what is wrong with those that do not answer.
 
     Raises:
-        NodeError: one does not answer.
+        NodeError: one does not answer, and ``strict`` was asked for.
     """
 
     def ask(node: Node) -> Node | NodeError:
@@ -277,29 +246,40 @@ def meet_all(nodes: list[Node]) -> list[Node]:
         except NodeError as error:
             return error  # raised below: in a greenlet it would also be printed
 
-    met = []
-    for answer in Pool(MEET_AT_ONCE).map(ask, nodes):
-        if isinstance(answer, NodeError):
+    met, problems = [], []
+    for node, answer in zip(nodes, Pool(MEET_AT_ONCE).map(ask, nodes), strict=True):
+        if isinstance(answer, Node):
+            met.append(answer)
+        elif strict:
             raise answer
-        met.append(answer)
-    return met
+        else:
+            met.append(node)
+            problems.append(f"at the start: {answer}")
+    return met, problems
+
+
+_generated: dict[tuple[int, int], Dataset] = {}
+_places: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def open_dataset(options: Options) -> Dataset:
-    """The files to post.
+    """The files to post; generated ones are made once in a process, and are gone with it.
 
     Raises:
         WorkloadError: there are none.
     """
-    return read_dataset(options.dataset) if options.dataset else default_dataset()
+    if not options.generated_files:
+        return read_dataset(options.dataset) if options.dataset else default_dataset()
+    key = (options.generated_files, options.generated_size)
+    if key not in _generated:
+        place = tempfile.TemporaryDirectory(prefix="peersdb-generated-")
+        _places.append(place)
+        _generated[key] = generate(Path(place.name), *key)
+    return _generated[key]
 
 
-def report_directory(root: Path, number: int) -> Path:
-    """Where the ``number``-th run of this process (counted from 1) goes; the web UI can start several."""
-    return root if number == 1 else root / f"run-{number}"
-
-
-def _from_event(context: dict[str, Any], event: dict[str, Any]) -> Sample | None:
+def from_event(context: dict[str, Any], event: dict[str, Any], segment: int) -> Sample | None:
+    """The sample of a request event of locust; None if it is not one of ours."""
     node = context.get("node")
     if not isinstance(node, Node):
         return None
@@ -317,4 +297,5 @@ def _from_event(context: dict[str, Any], event: dict[str, Any]) -> Sample | None
         bytes=context["bytes"] if error is None else 0,
         ok=error is None,
         error="" if error is None else str(error) or type(error).__name__,
+        segment=segment,
     )

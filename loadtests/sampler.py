@@ -27,7 +27,15 @@ class Sampler:
         self.missed: dict[str, int] = {}
         """Looks that a node did not answer, by its name."""
 
-        self._greenlets = [gevent.spawn(self._watch, node) for node in nodes]
+        self.silent: set[str] = set()
+        """Nodes that did not answer when they were looked at last."""
+
+        self._greenlets: list[gevent.Greenlet] = []
+        self.add(nodes)
+
+    def add(self, nodes: Sequence[Node]) -> None:
+        """Look at more nodes."""
+        self._greenlets += [gevent.spawn(self._watch, node) for node in nodes]
 
     def close(self) -> None:
         """Stop looking."""
@@ -55,6 +63,8 @@ class Sampler:
                             )
                         )
                     last = (now, cpu)
+                    self.silent.discard(node.name)
                 except (NodeError, KeyError, TypeError, ValueError):
+                    self.silent.add(node.name)
                     self.missed[node.name] = self.missed.get(node.name, 0) + 1
                 gevent.sleep(INTERVAL_SECONDS)

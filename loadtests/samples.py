@@ -21,8 +21,8 @@ NODES_FILE = "nodes.csv"
 # after is counted, and the report says so.
 MAX_ROWS = 2_000_000
 
-POST, GET, QUERY, REPLICATION, JOIN = "post", "get", "query", "replication", "join"
-KINDS = (POST, GET, QUERY, REPLICATION, JOIN)
+POST, GET, QUERY, REPLICATION, JOIN, ISVALID = "post", "get", "query", "replication", "join", "isvalid"
+KINDS = (POST, GET, QUERY, REPLICATION, JOIN, ISVALID)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Sample:
     """One of ``KINDS``."""
 
     source: str
-    """The node that was asked (post, get, query), that the entry was posted on (replication) or that the
+    """The node that was asked (post, get, query, isvalid), that the entry was posted on (replication) or that the
     newcomer joined by (join)."""
 
     target: str
@@ -46,9 +46,9 @@ class Sample:
     target_region: str
 
     seconds: float
-    """From the request's first byte to the answer's last; replication: from the answer to ``post`` to the end
-    of the first ``query`` that has the entry; join: from the start of the process to the moment it has the
-    entries."""
+    """From the request's first byte to the answer's last; replication: from the entry's signed creation to the first
+    answer of the target node that has it, both by the nodes' own clocks, which were compared; join: from the start of
+    the process to the moment it has the entries."""
 
     late: float
     """Seconds between the moment the request was due by its user's schedule and its start: above 0 where
@@ -56,8 +56,8 @@ class Sample:
     omission."""
 
     error_bar: float
-    """The event happened at most this many seconds before it was noticed (the polls' distance); 0 for
-    requests."""
+    """The event happened at most this many seconds earlier or, by what the clocks' comparison leaves open, later than
+    noticed; 0 for requests."""
 
     bytes: int
     """Size of the file that was posted or got, 0 where it is not known or has no meaning."""
@@ -65,6 +65,9 @@ class Sample:
     ok: bool
     error: str
     """Empty, or what went wrong."""
+
+    segment: int = 0
+    """The part of the run that it belongs to, from 0."""
 
     @property
     def response(self) -> float:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from loadtests.errors import OptionsError
 # Each node has a watching greenlet and connections of its own in every worker; a cluster of this size
 # is far beyond what one machine can hold.
 MAX_NODES = 500
+MEMBER = ("name", "http", "region", "role")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Node:
     peer_id: str = ""
     root: bool = False
     version: str = ""
+    token: str = field(default="", repr=False)
+    """What it asks for, empty: nothing. Never written anywhere."""
+
+    def public(self) -> dict[str, Any]:
+        """What may be written down."""
+        return {name: value for name, value in asdict(self).items() if name != "token"}
 
 
 def parse_nodes(text: str) -> list[Node]:
@@ -72,6 +79,39 @@ def read_status(path: Path) -> list[Node]:
         return parse_status(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionsError(f"cannot read the cluster status {path}: {error.strerror}") from error
+
+
+def read_targets(path: Path) -> list[Node]:
+    """Read a file ``{"members": [{"name", "http", "region", "role"}]}``.
+
+    Raises:
+        OptionsError: it cannot be read or is no such file.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionsError(f"cannot read the targets {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise OptionsError(f"the targets {path} are no JSON: {error}") from error
+    return _checked(parse_members(value.get("members") if isinstance(value, dict) else None))
+
+
+def parse_members(values: object) -> list[Node]:
+    """The nodes of a decoded list ``[{"name", "http", "region", "role"}]``; more fields do no harm.
+
+    Raises:
+        OptionsError: it is no such list.
+    """
+    if not isinstance(values, list) or len(values) > MAX_NODES:
+        raise OptionsError(f"members must be a list of at most {MAX_NODES}")
+    nodes = []
+    for value in values:
+        fields = [value.get(name, "") for name in MEMBER] if isinstance(value, dict) else []
+        name, http, region, role = (one if isinstance(one, str) else "" for one in fields or [""] * 4)
+        if not name or not all(isinstance(one, str) for one in fields):
+            raise OptionsError(f"a member needs text for {', '.join(MEMBER)}")
+        nodes.append(_node(http, region, name, root=role == "root"))
+    return nodes
 
 
 def regions_of(nodes: Sequence[Node]) -> list[str]:

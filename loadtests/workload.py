@@ -118,6 +118,28 @@ def read_dataset(root: Path, *, name: str = "") -> Dataset:
     return Dataset(name or root.resolve().name, root, tuple(files), tuple(skipped))
 
 
+def generate(root: Path, files: int, size: int) -> Dataset:
+    """Make up a data set: CSV files of about ``size`` bytes in ``root``, the same ones every time.
+
+    Raises:
+        WorkloadError: they are too many, or cannot be written.
+    """
+    if not 1 <= files <= MAX_FILES:
+        raise WorkloadError(f"a data set has 1 to {MAX_FILES} files, not {files}")
+    try:
+        for number in range(files):
+            rng = random.Random(number)  # noqa: S311  # data, no secret
+            lines = ["machines,minutes,bytes"]
+            length = len(lines[0])
+            while length < size - 40:
+                lines.append(f"{rng.randrange(1, 65)},{rng.random() * 600:.6f},{rng.getrandbits(32)}")
+                length += len(lines[-1]) + 1
+            (root / f"runs-{number:05}.csv").write_text("\n".join(lines) + "\n", encoding="ascii")
+    except OSError as error:
+        raise WorkloadError(f"cannot write the generated data set: {error.strerror}") from error
+    return read_dataset(root, name=f"generated, {files} files of {size} bytes")
+
+
 def salt(number: int) -> bytes:
     """A line of blanks (0) and tabs (1) for the lowest 64 bits of a number."""
     bits = format(number & (1 << SALT_BITS) - 1, f"0{SALT_BITS}b")
@@ -141,16 +163,17 @@ class Payloads:
         self._cache: dict[str, bytes] = {}
         self._cached = 0
 
-    def next(self) -> Payload:
-        """The next payload.
+    def next(self, size: int | None = None) -> Payload:
+        """The next payload, of exactly ``size`` bytes if they are given.
 
         Raises:
             WorkloadError: a file went away.
         """
         file = self._rng.choice(self._dataset.files)
         data = self._read(file)
-        if self._size is not None:
-            room = self._size - SALT_BYTES
+        size = size or self._size
+        if size is not None:
+            room = size - SALT_BYTES
             data = (data * (room // len(data) + 1))[:room]
         data += salt(self._rng.getrandbits(SALT_BITS))
         return Payload(file.name, data, file_cid(data))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from loadtests.benchmarks import Benchmark
 from loadtests.report.data import Results
-from loadtests.samples import GET, JOIN, KINDS, POST, QUERY, REPLICATION, Sample, of_kind
+from loadtests.samples import GET, ISVALID, JOIN, KINDS, POST, QUERY, REPLICATION, Sample, of_kind
 from loadtests.statistics import Summary, percentile, summarise
 
 MAX_ERRORS = 20
@@ -18,6 +18,7 @@ NAMES = {
     QUERY: "query",
     REPLICATION: "replication",
     JOIN: "newcomer",
+    ISVALID: "isvalid",
 }
 
 

@@ -5,20 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
-import gevent
 import psutil
 import pytest
 
 from loadtests.benchmarks import CSV_HEADER
 from loadtests.process import free_port
-from loadtests.quiet import meet
-from loadtests.replication import Replication
 from loadtests.samples import read_node_samples, read_samples
-from loadtests.targets import Node
 
 pytestmark = pytest.mark.processes
 
@@ -69,20 +64,20 @@ def summary(directory):
 def test_a_mixed_run_measures_every_kind_of_event(cluster, tmp_path):
     report = tmp_path / "report"
     done = locust(
-        *("-u", 5, "-r", 5, "-t", "6s", "--newcomers", 1, "--nodes", named(cluster), "--report", report),
+        *("-u", 8, "-r", 8, "-t", "6s", "--newcomers", 1, "--nodes", named(cluster), "--report", report),
         *("--csv", tmp_path / "locust"),
     )
     assert done.returncode == 0, done.stderr
     figures = summary(report)
     assert figures["passed"] is True
-    assert set(figures["requests"]) == {"post", "get", "query"}
+    assert set(figures["requests"]) >= {"post", "get", "query"}
     regions = ("asia", "eu", "us")
     pairs = {(one["source"], one["target"]) for one in figures["replication"]}
     assert pairs == {(source, target) for source in regions for target in regions if source != target}
     assert figures["newcomers"][0]["seconds"] > 0
     assert not newcomers()
     samples = read_samples(report / "samples.csv")
-    assert {sample.kind for sample in samples} == {"post", "get", "query", "replication", "join"}
+    assert {sample.kind for sample in samples} == {"post", "get", "query", "replication", "join", "isvalid"}
     assert {sample.node for sample in read_node_samples(report / "nodes.csv")} == {
         node.url.removeprefix("http://") for node in cluster
     }
@@ -203,7 +198,7 @@ def test_ctrl_c_ends_a_run_of_several_processes_with_its_report(cluster, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--profile", "soak"], "there is no profile 'soak'"),
+        (["--profile", "storm"], "there is no profile 'storm'"),
         (["--nodes", "http://127.0.0.1:1"], "does not answer at http://127.0.0.1:1"),
         (["--cluster-status", "/nowhere.json"], "cannot read the cluster status"),
         (["--report", str(ROOT)], "holds other files"),
@@ -215,57 +210,6 @@ def test_a_wrong_start_ends_with_2_and_one_line(cluster, arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_an_entry_that_nobody_posted_is_a_failure_on_every_other_node(cluster):
-    samples = in_thread(lambda: watch(cluster, timeout=0.4, limit=1, entries=1)[0])
-    assert len(samples) == 2
-    assert all(not sample.ok and sample.seconds >= 0.4 for sample in samples)
-    assert all("within 0.4 s" in sample.error for sample in samples)
-    assert {sample.target_region for sample in samples} == {"us", "asia"}
-
-
-def test_beyond_the_limit_posts_go_unwatched_and_are_counted(cluster):
-    samples, skipped = in_thread(lambda: watch(cluster, timeout=0.3, limit=2, entries=5))
-    assert skipped == 3
-    assert len(samples) == 4
-
-
-def test_a_node_that_does_not_answer_is_named_in_the_failure(cluster):
-    silent = Node("gone-0", f"http://127.0.0.1:{free_port()}", "moon")
-    samples, _ = in_thread(lambda: watch([*cluster[:1], silent], timeout=0.3, limit=1, entries=1))
-    assert "gone-0 does not answer" in samples[0].error
-
-
-def watch(nodes, *, timeout, limit, entries):
-    """Await entries that do not exist."""
-    samples = []
-    known = [node if node.name == "gone-0" else meet(node) for node in nodes]
-    watching = Replication(known, samples.append, limit=limit, timeout=timeout)
-    try:
-        for turn in range(entries):
-            watching.watch(f"bafy{turn}", known[0], started=time.time(), size=1)
-        watching.drain()
-    finally:
-        watching.close()
-    return samples, watching.skipped
-
-
-def in_thread(work):
-    """Run gevent code in a thread of its own: its event loop ends with the thread, and trio's tests never meet it."""
-    results = []
-
-    def run():
-        try:
-            results.append(work())
-        finally:
-            gevent.get_hub().destroy(destroy_loop=True)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join(30)
-    assert results, "the work ended with an error"
-    return results[0]
 
 
 def until(look, what, seconds=20.0):

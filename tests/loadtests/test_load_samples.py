@@ -35,6 +35,7 @@ samples = st.builds(
         st.integers(0, 10**12),
         st.booleans(),
         text,
+        st.integers(0, 500),
     ),
 )
 
@@ -74,8 +75,8 @@ def test_rows_beyond_the_limit_and_after_the_end_are_counted(tmp_path):
         ("a,b\n", "header"),
         ("", "header"),
         (",".join(SAMPLE_COLUMNS) + "\n1,2\n", "line 2: 2 columns"),
-        (",".join(SAMPLE_COLUMNS) + "\nsoon,post,a,,eu,,1.0,0.0,0.0,0,1,\n", "not a Sample row"),
-        (",".join(SAMPLE_COLUMNS) + "\n1.0,post,a,,eu,,1.0,0.0,0.0,0,yes,\n", "not a Sample row"),
+        (",".join(SAMPLE_COLUMNS) + "\nsoon,post,a,,eu,,1.0,0.0,0.0,0,1,,0\n", "not a Sample row"),
+        (",".join(SAMPLE_COLUMNS) + "\n1.0,post,a,,eu,,1.0,0.0,0.0,0,yes,,0\n", "not a Sample row"),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, content, message):

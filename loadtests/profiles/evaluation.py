@@ -5,18 +5,18 @@ from typing import Any
 from locust.exception import StopUser
 
 from loadtests.errors import LoadTestError
-from loadtests.gather import contributor, gather
-from loadtests.lifecycle import BENCHMARKS
-from loadtests.users import NodeUser, task
+from loadtests.gather import contributor
+from loadtests.profiles.base import NodeUser, task
 from loadtests.workload import archives
+
+EVALUATED = "peersdb_evaluated"
 
 
 class Evaluation(NodeUser):
     """Posts the data set as one zip, then each of its folders (or files) as a zip, each as soon as the last
     is taken.
 
-    Replication is watched for every archive; when all have arrived, or failed, the nodes' benchmarks are
-    gathered.
+    When all have arrived, or failed, the nodes' benchmarks are gathered.
     """
 
     fixed_count = 1
@@ -30,15 +30,12 @@ class Evaluation(NodeUser):
     @task(tag="evaluation")
     def evaluate(self) -> None:
         """The whole evaluation, once."""
-        problems, benchmarks = [], []
+        problems = []
         try:
             for payload in archives(self.run_.dataset, self.run_.rng):
                 if self.api.post(payload, late=0.0):
-                    self.run_.posted(payload, self.node, wait=True)
-            if self.run_.replication:
-                self.run_.replication.drain()
-            benchmarks = gather(self.run_.nodes, self.node)
+                    self.run_.posted(payload, self.node)
         except LoadTestError as error:
             problems.append(f"the evaluation did not come to its end: {error}")
-        self.environment.runner.send_message(BENCHMARKS, {"benchmarks": benchmarks, "problems": problems})
+        self.environment.runner.send_message(EVALUATED, {"problems": problems})
         raise StopUser
