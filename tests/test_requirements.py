@@ -21,6 +21,7 @@ def names(requirements):
         ("node", [*PROJECT["dependencies"], *EXTRAS["validators"]]),
         ("operator", EXTRAS["operator"]),
         ("loadtests", EXTRAS["loadtests"]),
+        ("loadtests-image", EXTRAS["loadtests"]),
         (
             "dev",
             [

@@ -20,6 +20,7 @@ CONTAINER_SECURITY = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+PROGRAMS = {"node": "peersdb", "operator": "peersdb-operator", "loadtests": "peersdb-loadtest"}
 #: A program that builds or installs programs.
 BUILDERS = ("pip", "pip3", "cc", "gcc", "g++", "make", "go", "uv")
 
@@ -68,6 +69,16 @@ def operator(pods, images):
     return start(pods, "operator", images["operator"], command=["sleep", "3600"])
 
 
+@pytest.fixture(scope="module")
+def loadtests(pods, images):
+    return start(pods, "loadtests", images["loadtests"], command=["sleep", "3600"])
+
+
+def test_load_tests_start_on_a_read_only_file_system_and_can_draw(pods, loadtests):
+    pods.run(loadtests, "peersdb-loadtest", "--version")
+    pods.run(loadtests, "python3", "-c", "import matplotlib.pyplot as p; p.plot([1]); p.savefig('/tmp/a.svg')")
+
+
 def test_a_node_answers_on_all_interfaces_and_knows_the_originals_variables(pods, node, images):
     status = json.loads(pods.run(node, "peersdb", "status", "--json"))
     assert status["region"] == "eu"
@@ -78,7 +89,7 @@ def test_a_node_answers_on_all_interfaces_and_knows_the_originals_variables(pods
     )
 
 
-@pytest.mark.parametrize("name", ["node", "operator"])
+@pytest.mark.parametrize("name", ["node", "operator", "loadtests"])
 def test_it_is_not_root_and_can_write_its_volumes_alone(pods, name, request):
     pod = request.getfixturevalue(name)
     assert pods.run(pod, "id", "-u") == "65532\n"
@@ -87,7 +98,7 @@ def test_it_is_not_root_and_can_write_its_volumes_alone(pods, name, request):
         pods.run(pod, "touch", "/opt/peersdb/file")
 
 
-@pytest.mark.parametrize("name", ["node", "operator"])
+@pytest.mark.parametrize("name", ["node", "operator", "loadtests"])
 def test_nothing_that_builds_or_installs_is_left(pods, name, request):
     pod = request.getfixturevalue(name)
     looked = "; ".join(f"command -v {program} || true" for program in BUILDERS)
@@ -102,6 +113,7 @@ def test_nothing_that_builds_or_installs_is_left(pods, name, request):
     [
         ("node", ["peersdb", "libp2p"], ["peersdb_operator", "kopf", "kubernetes", "loadtests", "locust"]),
         ("operator", ["peersdb_operator", "kopf"], ["peersdb", "libp2p", "loadtests", "locust"]),
+        ("loadtests", ["loadtests", "locust", "matplotlib"], ["peersdb", "libp2p", "peersdb_operator", "kopf"]),
     ],
 )
 def test_each_has_its_own_part_of_the_project(pods, name, has, has_not, request):
@@ -113,7 +125,7 @@ def test_each_has_its_own_part_of_the_project(pods, name, has, has_not, request)
             pods.run(pod, "python3", "-c", f"import {module}")
     programs = pods.run(pod, "sh", "-c", "ls /opt/peersdb/bin").split()
     assert [program for program in programs if not program.startswith("python")] == [
-        {"node": "peersdb", "operator": "peersdb-operator"}[name]
+        PROGRAMS[name]
     ]
 
 
@@ -121,7 +133,7 @@ def test_the_operator_has_the_definition_of_its_resource(pods, operator):
     assert "peersdbclusters.peersdb.io" in pods.run(operator, "peersdb-operator", "crd")
 
 
-@pytest.mark.parametrize("name", ["node", "operator"])
+@pytest.mark.parametrize("name", ["node", "operator", "loadtests"])
 def test_the_list_of_contents_names_every_package_in_its_version(pods, name, request):
     pod = request.getfixturevalue(name)
     bill = json.loads(pods.run(pod, "cat", f"/usr/share/sbom/peersdb-{name}.cdx.json"))
@@ -142,7 +154,7 @@ def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("name", ["node", "operator"])
+@pytest.mark.parametrize("name", ["node", "operator", "loadtests"])
 def test_the_image_says_what_it_is(harness, name):
     if harness is None:
         pytest.skip("the harness reads its own archives of the images")
@@ -155,8 +167,8 @@ def test_the_image_says_what_it_is(harness, name):
     assert re.fullmatch("[0-9a-f]{40}|", labels["revision"])
     assert labels["title"] == f"PeersDB {name}"
     assert configuration["User"] == "65532:65532"
-    assert configuration["Entrypoint"] == [{"node": "peersdb", "operator": "peersdb-operator"}[name]]
-    assert (configuration.get("Cmd") or []) == {"node": [], "operator": ["run"]}[name]
+    assert configuration["Entrypoint"] == [PROGRAMS[name]]
+    assert (configuration.get("Cmd") or []) == {"operator": ["run"]}.get(name, [])
 
 
 def configuration_of(archive: Path):
@@ -185,7 +197,7 @@ def test_the_dockerfiles_default_to_the_projects_version():
     for name, (dockerfile, *_) in project_images.IMAGES.items():
         text = (project_images.ROOT / dockerfile).read_text()
         assert f"ARG VERSION={version}\n" in text
-        assert f"peersdb/{name}:{version} ." in text
+        assert f"-t {project_images.reference(name)} ." in text
 
 
 def test_a_healthy_node_says_so_by_http(pods, node):

@@ -39,9 +39,10 @@ DOWNLOAD_TIMEOUT = 1800.0
 IMAGES = {
     "node": ("node/Dockerfile", "node/peersdb"),
     "operator": ("operator/Dockerfile", "operator/peersdb_operator", "crds"),
+    "loadtests": ("loadtests/Dockerfile", "loadtests"),
 }
 COMMON = ("pyproject.toml", "README.md", "LICENSE", "requirements")
-LOCKED = ("build", "sbom", "node", "operator")
+LOCKED = ("build", "sbom", "node", "operator", "loadtests-image")
 #: Of earlier contents so many archives are kept of each image: of the branch before, perhaps.
 KEPT = 3
 
@@ -53,7 +54,12 @@ def version() -> str:
 
 def reference(name: str) -> str:
     """Name an image as manifests do."""
-    return f"peersdb/{name}:{version()}"
+    return f"localhost/peersdb-{name}:{version()}" if name == "loadtests" else f"peersdb/{name}:{version()}"
+
+
+def full_reference(name: str) -> str:
+    """Name an image as a container engine does."""
+    return reference(name) if name == "loadtests" else f"docker.io/{reference(name)}"
 
 
 def build(name: str) -> Path:
@@ -79,8 +85,8 @@ def build(name: str) -> Path:
         # By a name of its own the stage with the packages, which change seldom, outlives the pruning.
         packages = f"localhost/peersdb-e2e/{name}-packages:1"
         buildah.build(ROOT / dockerfile, context, packages, arguments, stage="packages")
-        buildah.build(ROOT / dockerfile, context, f"docker.io/{reference(name)}", arguments)
-        buildah.save(f"docker.io/{reference(name)}", archive)
+        buildah.build(ROOT / dockerfile, context, full_reference(name), arguments)
+        buildah.save(full_reference(name), archive)
     for old in sorted(directory.glob(f"{name}-*.tar"), key=lambda path: -path.stat().st_atime)[KEPT:]:
         old.unlink()
     buildah.prune()
