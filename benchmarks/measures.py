@@ -13,6 +13,7 @@ import aiohttp
 
 from benchmarks.cluster import BenchNode
 from benchmarks.files import files
+from benchmarks.loadtest import loadtest
 from benchmarks.operator import operator, operator_many
 from benchmarks.posts import CLIENTS, budget, post, post_files
 from benchmarks.result import Result
@@ -96,6 +97,7 @@ MEASURES: dict[str, Measure] = {
     "operator-many": operator_many,
     "validators": validators,
     "votes": votes,
+    "loadtest": loadtest,
 }
 
 

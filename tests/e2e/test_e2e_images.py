@@ -76,7 +76,9 @@ def loadtests(pods, images):
 
 def test_load_tests_start_on_a_read_only_file_system_and_can_draw(pods, loadtests):
     pods.run(loadtests, "peersdb-loadtest", "--version")
-    pods.run(loadtests, "python3", "-c", "import matplotlib.pyplot as p; p.plot([1]); p.savefig('/tmp/a.svg')")
+    pods.run(
+        loadtests, "python3", "-c", "import matplotlib.pyplot as p; p.plot([1]); p.savefig('/tmp/a.svg')"
+    )
 
 
 def test_a_node_answers_on_all_interfaces_and_knows_the_originals_variables(pods, node, images):
@@ -113,7 +115,11 @@ def test_nothing_that_builds_or_installs_is_left(pods, name, request):
     [
         ("node", ["peersdb", "libp2p"], ["peersdb_operator", "kopf", "kubernetes", "loadtests", "locust"]),
         ("operator", ["peersdb_operator", "kopf"], ["peersdb", "libp2p", "loadtests", "locust"]),
-        ("loadtests", ["loadtests", "locust", "matplotlib"], ["peersdb", "libp2p", "peersdb_operator", "kopf"]),
+        (
+            "loadtests",
+            ["loadtests", "locust", "matplotlib"],
+            ["peersdb", "libp2p", "peersdb_operator", "kopf"],
+        ),
     ],
 )
 def test_each_has_its_own_part_of_the_project(pods, name, has, has_not, request):
@@ -124,9 +130,7 @@ def test_each_has_its_own_part_of_the_project(pods, name, has, has_not, request)
         with pytest.raises(CommandFailed, match="ModuleNotFoundError"):
             pods.run(pod, "python3", "-c", f"import {module}")
     programs = pods.run(pod, "sh", "-c", "ls /opt/peersdb/bin").split()
-    assert [program for program in programs if not program.startswith("python")] == [
-        PROGRAMS[name]
-    ]
+    assert [program for program in programs if not program.startswith("python")] == [PROGRAMS[name]]
 
 
 def test_the_operator_has_the_definition_of_its_resource(pods, operator):

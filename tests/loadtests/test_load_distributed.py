@@ -19,7 +19,7 @@ pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_SECONDS = 100.0
-TOKEN = "c0ntrol-c0ntrol-c0ntrol"
+TOKEN = "-".join(["c0ntrol"] * 3)
 
 
 class Distributed:
