@@ -129,7 +129,8 @@ def read_run(path: Path) -> RunDescription:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value["format"] != FORMAT:
             raise ResultsError(f"{path} has format {value['format']}, this program reads {FORMAT}")
-        return RunDescription(**value)
+        known = {name: value[name] for name in RunDescription.__dataclass_fields__ if name in value}
+        return RunDescription(**known)  # what else there is, newer programs read
     except OSError as error:
         raise ResultsError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -9,12 +9,17 @@ import numpy as np
 from loadtests.report import summary
 from loadtests.report.axes import Save, cdf_axes, cdf_line, heat, legend
 from loadtests.report.data import Results
+from loadtests.report.marks import mark, marks_of
 from loadtests.report.style import FAILURE, INK, LINE_STYLES, PALETTE, colours, figure
-from loadtests.samples import GET, JOIN, POST, QUERY, REPLICATION, of_kind
+from loadtests.samples import JOIN, REPLICATION, of_kind
 from loadtests.statistics import percentile
 
 # Wide enough to be more than noise, narrow enough to show a dip.
 MAX_BINS = 120
+# What two panels of 9 inches together have room for.
+MAX_TICK_LETTERS = 30
+# More are no longer read one by one.
+MAX_BARS = 30
 
 
 def replication_heat(results: Results, save: Save) -> bool:
@@ -24,7 +29,11 @@ def replication_heat(results: Results, save: Save) -> bool:
         return False
     sources = sorted({pair.source for pair in pairs})
     targets = sorted({pair.target for pair in pairs})
-    with figure(1, 2, height=1.3 + 0.62 * max(2, len(sources))) as (fig, axes):
+    # Side by side as long as labels and numbers have room.
+    stacked = sum(map(len, targets)) > MAX_TICK_LETTERS
+    panel = 0.5 + (0.42 if stacked else 0.62) * max(2, len(sources))
+    shape = (2, 1, 2 * panel + 1.2) if stacked else (1, 2, panel + 0.8)
+    with figure(*shape[:2], height=shape[2]) as (fig, axes):
         for axis, title in zip(axes, ("median", "99th percentile"), strict=True):
             grid = np.full((len(sources), len(targets)), np.nan)
             for pair in pairs:
@@ -32,8 +41,8 @@ def replication_heat(results: Results, save: Save) -> bool:
                 grid[sources.index(pair.source), targets.index(pair.target)] = value * 1000
             heat(axis, grid, sources, targets)
             axis.set_title(title)
-            axis.set_xlabel("seen in region")
-        axes[0].set_ylabel("posted in region")
+            axis.set_ylabel("posted in region" if stacked or axis is axes[0] else "")
+            axis.set_xlabel("seen in region" if not stacked or axis is axes[1] else "")
         save(fig)
     return True
 
@@ -49,7 +58,7 @@ def replication_cdf(results: Results, save: Save) -> bool:
             colour, style = look[source]
             mine = [sample for sample in found if sample.source_region == source]
             cdf_line(axis, mine, label=f"posted in {source}", color=colour, linestyle=style)
-        cdf_axes(axis, "time from the answer to post until another node's query has the entry")
+        cdf_axes(axis, "time until another node's query has the entry")
         save(fig)
     return True
 
@@ -60,6 +69,8 @@ def bootstrap(results: Results, save: Save) -> bool:
     if not joins:
         return False
     look = colours(results.regions)
+    if len(joins) > MAX_BARS:
+        return False  # figure 1 shows them
     with figure(height=1.1 + 0.42 * max(2, len(joins))) as (fig, axis):
         for index, sample in enumerate(joins):
             if sample.ok:
@@ -84,14 +95,14 @@ def bootstrap(results: Results, save: Save) -> bool:
 
 def throughput(results: Results, save: Save) -> bool:
     """Requests that ended, and failures, over time."""
-    asked = [sample for sample in results.samples if sample.kind in (POST, GET, QUERY)]
+    asked = [sample for sample in results.samples if sample.kind in summary.REQUESTS]
     if not asked:
         return False
     ends = [sample.ts + sample.seconds - results.begin for sample in asked]
     width = max(1.0, math.ceil(max(ends) / MAX_BINS))
     edges = np.arange(0, max(ends) + width, width)
     with figure(height=3.2) as (fig, axis):
-        for index, kind in enumerate((POST, GET, QUERY)):
+        for index, kind in enumerate(summary.REQUESTS):
             done = [end for sample, end in zip(asked, ends, strict=True) if sample.kind == kind and sample.ok]
             if done:
                 counts, _ = np.histogram(done, edges)
@@ -105,14 +116,15 @@ def throughput(results: Results, save: Save) -> bool:
         axis.set_xlim(0, edges[-1])
         axis.set_xlabel("time since the start (s)")
         axis.set_ylabel("requests that ended per second")
-        legend(axis)
+        done = mark(axis, marks_of(results))
+        legend(axis, [*axis.get_legend_handles_labels()[0], *done])
         save(fig)
     return True
 
 
 def latency(results: Results, save: Save) -> bool:
     """Percentiles and distribution of response times by kind of request."""
-    kinds = [kind for kind in (POST, GET, QUERY) if of_kind(results.samples, kind)]
+    kinds = [kind for kind in summary.REQUESTS if of_kind(results.samples, kind)]
     if not kinds:
         return False
     quantiles = (50, 90, 95, 99)

@@ -1,6 +1,5 @@
 """The HTML page: one file, plots and style inside, nothing fetched from anywhere."""
 
-import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,17 +9,49 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from loadtests.report import summary
+from loadtests.report import headline, paper, summary, thresholds, units
 from loadtests.report.data import Results
 from loadtests.report.plots import Plot
 from loadtests.samples import JOIN, of_kind
-from loadtests.statistics import Summary
 
 TEMPLATE = "page.html.j2"
 
 
 def render(results: Results, plots: Sequence[Plot], directory: Path) -> str:
     """The page for results whose plots lie in ``directory``."""
+    samples = results.samples
+    return template(TEMPLATE).render(
+        title=results.title,
+        thresholds=thresholds.judge(results),
+        tables=_headline(results),
+        warm=results.warm,
+        clocks=results.described.clocks,
+        events=results.described.events,
+        starts=paper.start_rows(results),
+        start_series=list(paper.starts(results)),
+        spreads=paper.spread_rows(results),
+        spread_series=list(paper.spreads(results)),
+        ours=paper.OURS,
+        baseline=paper.JOINED if paper.joined(results) else paper.OWN,
+        begin=results.begin,
+        published=results.published,
+        limits=paper.limits(results),
+        run=results.run,
+        verdict=summary.verdict(results),
+        requests=summary.requests(samples),
+        pairs=summary.pairs(samples),
+        joins=sorted(of_kind(samples, JOIN), key=lambda sample: sample.ts),
+        throughput=summary.throughput(samples, results.seconds),
+        own=summary.own(results.benchmarks),
+        benchmarks=results.benchmarks,
+        plots=[(plot, inline_svg(directory / f"{plot.name}.svg", plot.name)) for plot in plots],
+        names=summary.NAMES,
+        samples=len(samples),
+    )
+
+
+def template(name: str) -> jinja2.Template:
+    """A page's template with our filters."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -28,22 +59,33 @@ def render(results: Results, plots: Sequence[Plot], directory: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(duration=summary.duration, size=summary.size, moment=_moment)
-    samples = results.samples
-    return environment.get_template(TEMPLATE).render(
-        title=results.title,
-        run=results.run,
-        verdict=summary.verdict(results),
-        requests=summary.requests(samples),
-        pairs=summary.pairs(samples),
-        joins=sorted(of_kind(samples, JOIN), key=lambda sample: sample.ts),
-        throughput=summary.throughput(samples),
-        own=summary.own(results.benchmarks),
-        benchmarks=results.benchmarks,
-        plots=[(plot, inline_svg(directory / f"{plot.name}.svg", plot.name)) for plot in plots],
-        names=summary.NAMES,
-        samples=len(samples),
+    environment.filters.update(
+        duration=units.duration, size=units.size, moment=_moment, figure=units.figure, times=units.times
     )
+    return environment.get_template(name)
+
+
+def _headline(results: Results) -> list[dict[str, Any]]:
+    """A table of metrics for each cell; one for the whole run where there are no several."""
+    cells = headline.cells(results)
+    whole = headline.whole(results)
+    tables = [(one.cell.label, one.figures) for one in cells] if len(cells) > 1 else []
+    return [
+        {"title": title, "rows": rows}
+        for title, figures in [("", whole), *tables]
+        if (rows := [_metric_row(name, one) for name, one in figures.items() if one.value == one.value])
+    ]
+
+
+def _metric_row(name: str, one: headline.Figure) -> dict[str, Any]:
+    unit = headline.METRICS[name].unit
+    low_high = "" if one.interval is None else " to ".join(units.figure(edge, unit) for edge in one.interval)
+    return {
+        "name": name,
+        "value": units.figure(one.value, unit),
+        "interval": low_high,
+        "repeats": len(one.repeats),
+    }
 
 
 def inline_svg(path: Path, name: str) -> Markup:
@@ -59,29 +101,3 @@ def inline_svg(path: Path, name: str) -> Markup:
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def table(results: Results) -> dict[str, Any]:
-    """The figures of the page for programs: ``summary.json``. Seconds; null stands for a failure or no
-    value.
-    """
-    judged = summary.verdict(results)
-    return {
-        "passed": judged.passed,
-        "problems": list(judged.problems),
-        "requests": {kind: _figures(one) for kind, one in summary.requests(results.samples).items()},
-        "replication": [
-            {"source": one.source, "target": one.target, "error_bar": one.error_bar, **_figures(one.summary)}
-            for one in summary.pairs(results.samples)
-        ],
-        "newcomers": [
-            {"region": one.target_region, "seconds": one.seconds if one.ok else None, "error": one.error}
-            for one in of_kind(results.samples, JOIN)
-        ],
-        "throughput": vars(summary.throughput(results.samples)),
-        "own": [vars(one) for one in summary.own(results.benchmarks)],
-    }
-
-
-def _figures(one: Summary) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in vars(one).items()}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtests.report import figures, node_figures
+from loadtests.report import figures, node_figures, paper_figures
 from loadtests.report.axes import Save
 from loadtests.report.data import Results
 
@@ -41,9 +41,23 @@ EACH_LINE = "Each line is one node; colours are regions."
 
 PLOTS = (
     Plot(
+        "paper-bootstrap",
+        "Figure 1: bootstrap time by region",
+        "Each marker is one newcomer. Hollow markers are published results of the original; to the right, the "
+        "same times by the size that the cluster had.",
+        paper_figures.bootstrap_by_region,
+    ),
+    Plot(
+        "paper-replication",
+        "Figure 2: replication time by region",
+        "Each marker is one node's mean, its line reaches from minimum to maximum. Hollow markers are published "
+        "results of the original, which measured arrival minus creation.",
+        paper_figures.replication_by_region,
+    ),
+    Plot(
         "replication",
         "Replication by region pair",
-        "From the answer to post until another node's query has the entry. Same region: other nodes of it. "
+        "From posting until another node's query has the entry. Same region: other nodes of it. "
         "A cell says “failed” where failures reach into the percentile.",
         figures.replication_heat,
     ),
@@ -56,7 +70,7 @@ PLOTS = (
     Plot(
         "bootstrap",
         "Bootstrap of newcomers",
-        "Fresh processes with empty repos that join by one member's HTTP API, one after the other.",
+        "Fresh nodes with empty repos, in the order of their start.",
         figures.bootstrap,
     ),
     Plot("throughput", "Throughput over time", "What ended in each second.", figures.throughput),
@@ -71,20 +85,8 @@ PLOTS = (
     Plot(
         "cpu",
         "Processor time over time",
-        "Each line is one node; colours are regions.",
+        EACH_LINE,
         node_figures.processor,
-    ),
-    Plot(
-        "own-bootstrap",
-        "Bootstrap, as the nodes measured it",
-        "Each dot is one node, the bar is the region's median (benchmark.json).",
-        node_figures.own_bootstrap,
-    ),
-    Plot(
-        "own-replication",
-        "Replication, as the nodes measured it",
-        "Arrival of an entry minus its creation time, by the nodes' clocks (benchmark.json).",
-        node_figures.own_replication,
     ),
     Plot(
         "own-memory",

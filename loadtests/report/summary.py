@@ -5,9 +5,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from loadtests.benchmarks import Benchmark
+from loadtests.report import thresholds
 from loadtests.report.data import Results
-from loadtests.samples import GET, ISVALID, JOIN, KINDS, POST, QUERY, REPLICATION, Sample, of_kind
+from loadtests.report.units import duration, size
+from loadtests.results import RUN_FILE
+from loadtests.samples import GET, ISVALID, JOIN, POST, QUERY, REPLICATION, Sample, of_kind
 from loadtests.statistics import Summary, percentile, summarise
+
+__all__ = ["duration", "size"]  # for those who tell a run in words
+
+REQUESTS = (POST, GET, QUERY, ISVALID)
 
 MAX_ERRORS = 20
 """Different error messages that the report lists; the rest is counted."""
@@ -16,9 +23,9 @@ NAMES = {
     POST: "post",
     GET: "get",
     QUERY: "query",
+    ISVALID: "isvalid",
     REPLICATION: "replication",
     JOIN: "newcomer",
-    ISVALID: "isvalid",
 }
 
 
@@ -32,10 +39,18 @@ class Verdict:
     errors: tuple[tuple[str, int], ...]
     """The most frequent error messages, with their counts."""
 
+    missed: tuple[str, ...] = ()
+    """Thresholds that it does not hold, in words: the figures are right, but not good enough."""
+
+    @property
+    def worked(self) -> bool:
+        """Nothing failed and nothing is missing: the figures may be believed."""
+        return not self.problems
+
     @property
     def passed(self) -> bool:
-        """Nothing failed and nothing is missing."""
-        return not self.problems
+        """It worked, and holds its thresholds."""
+        return self.worked and not self.missed
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class Throughput:
     """Per second of the run, over what succeeded."""
 
     seconds: float
-    """From the first request to the end of the last."""
+    """From the first request to the end of the last, or what the segments were measured for."""
 
     posts: float
     gets: float
@@ -89,21 +104,35 @@ def verdict(results: Results) -> Verdict:
         problems.append("the run never came to its end: there is no run.json")
     if not results.samples and not results.benchmarks:
         problems.append("nothing was measured")
-    for kind in KINDS:
+    for kind, name in NAMES.items():
         found = of_kind(results.samples, kind)
         failed = sum(not sample.ok for sample in found)
         if failed:
-            problems.append(f"{NAMES[kind]}: {failed} of {len(found)} failed")
+            problems.append(f"{name}: {failed} of {len(found)} failed")
+    problems += _gaps(results)
     if of_kind(results.samples, POST) and _several(results) and not of_kind(results.samples, REPLICATION):
         problems.append("files were posted, but no replication was seen or awaited")
     if results.run and results.run.dropped_rows:
         problems.append(f"{results.run.dropped_rows} samples are not in the files: a limit was reached")
-    return Verdict(tuple(problems), tuple(_errors(results.samples)))
+    missed = tuple(one.words for one in thresholds.judge(results) if not one.passed)
+    return Verdict(tuple(problems), tuple(_errors(results.samples)), missed)
+
+
+def _gaps(results: Results) -> list[str]:
+    """What a run of segments lacks: an empty segment is no fast one."""
+    found = [
+        f"repeat {part.repeat} of {part.cell.label}: nothing was measured after the warm-up"
+        for part in results.parts
+        if not part.samples and results.described.segments
+    ]
+    if results.strays:
+        found.append(f"{results.strays} samples name no segment of {RUN_FILE} and are in no figure")
+    return found
 
 
 def requests(samples: Sequence[Sample]) -> dict[str, Summary]:
     """Response times by kind of request, counted from the moment each request was due; seconds."""
-    kinds = {kind: of_kind(samples, kind) for kind in (POST, GET, QUERY)}
+    kinds = {kind: of_kind(samples, kind) for kind in REQUESTS}
     return {kind: describe(found) for kind, found in kinds.items() if found}
 
 
@@ -125,14 +154,15 @@ def pairs(samples: Iterable[Sample]) -> list[Pair]:
     ]
 
 
-def throughput(samples: Sequence[Sample]) -> Throughput:
-    """What was done per second; zeros if nothing was."""
-    asked = [sample for sample in samples if sample.kind in (POST, GET, QUERY)]
+def throughput(samples: Sequence[Sample], seconds: float | None = None) -> Throughput:
+    """What was done per second, of ``seconds`` if given; zeros if nothing was."""
+    asked = [sample for sample in samples if sample.kind in REQUESTS]
     if not asked:
         return Throughput(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    seconds = max(sample.ts + sample.seconds for sample in asked) - min(sample.ts for sample in asked)
+    if seconds is None:
+        seconds = max(sample.ts + sample.seconds for sample in asked) - min(sample.ts for sample in asked)
     seconds = max(seconds, 1e-9)
-    done = {kind: [sample for sample in asked if sample.kind == kind and sample.ok] for kind in KINDS}
+    done = {kind: [sample for sample in asked if sample.kind == kind and sample.ok] for kind in REQUESTS}
     sized = [sample for sample in done[GET] if sample.bytes]
     got = sum(sample.bytes for sample in sized)
     return Throughput(
@@ -163,27 +193,6 @@ def own(benchmarks: Iterable[Benchmark]) -> list[Own]:
             )
         )
     return rows
-
-
-def duration(seconds: float) -> str:
-    """A time for people: three digits and a unit."""
-    if math.isnan(seconds):
-        return "none"
-    if math.isinf(seconds):
-        return "failed"
-    value, unit = (seconds, "s") if seconds >= 1 else (seconds * 1e3, "ms")
-    if value < 1:
-        value, unit = value * 1e3, "µs"
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
-    return f"{value:.{digits}f} {unit}"
-
-
-def size(count: float) -> str:
-    """Bytes for people, in powers of 1000."""
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count:.0f} B"
 
 
 def _median(values: Iterable[float]) -> float:

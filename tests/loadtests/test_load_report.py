@@ -135,8 +135,8 @@ PLOTS = {
     "latency",
     "memory",
     "cpu",
-    "own-bootstrap",
-    "own-replication",
+    "paper-bootstrap",
+    "paper-replication",
 }
 
 
@@ -220,8 +220,8 @@ def test_a_benchmark_json_of_the_original_is_a_report_of_its_own(tmp_path):
     assert main([str(source)]) == 0
     out = tmp_path / "contribution-report"
     assert {path.stem for path in out.glob("*.svg")} == {
-        "own-bootstrap",
-        "own-replication",
+        "paper-bootstrap",
+        "paper-replication",
         "own-memory",
         "own-cpu",
     }
