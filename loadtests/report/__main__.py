@@ -85,31 +85,36 @@ def published_of(argument: str) -> Published:
     return Published(label, read_benchmarks(Path(name)))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command. Returns 0, or 2 if there is nothing to draw; that a run failed stands in its report."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["compare"]:
-        return comparison_command.main(arguments[1:])
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options of drawing a report."""
+    found = argparse.ArgumentParser(
         prog="python -m loadtests.report",
         description="Draw the report of a run. Another command: compare A B (compare --help).",
     )
-    parser.add_argument("source", type=Path, help="the directory of a run, or a benchmark.json")
-    parser.add_argument("--out", type=Path, help="where to write (default: beside the results)")
-    parser.add_argument(
+    found.add_argument("source", type=Path, help="the directory of a run, or a benchmark.json")
+    found.add_argument("--out", type=Path, help="where to write (default: beside the results)")
+    found.add_argument(
         "--beside",
         action="append",
         default=[],
         metavar="FILE[=LABEL]",
         help="published results, a benchmark.json of the original, to stand beside ours; may be given again",
     )
-    parser.add_argument(
+    found.add_argument(
         "--latency",
         type=Path,
         metavar="FILE",
         help='round trips between regions as JSON: {"regionA/regionB": milliseconds}',
     )
-    options = parser.parse_args(arguments)
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Returns 0, or 2 if there is nothing to draw; that a run failed stands in its report."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["compare"]:
+        return comparison_command.main(arguments[1:])
+    options = parser().parse_args(arguments)
     source: Path = options.source
     out: Path = options.out or (source if source.is_dir() else source.parent / f"{source.stem}-report")
     try:

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     """The command. Returns 0; 1 with ``--fail-on-regression`` if something is worse; 2 if nothing could be
     compared where that was asked for, or the runs cannot be read.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         runs = (load(options.first), load(options.second))
         compared = compare(*runs, confidence=options.confidence / 100)
@@ -122,24 +122,25 @@ def page(compared: Comparison, runs: tuple[Results, Results]) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options of a comparison."""
+    found = argparse.ArgumentParser(
         prog="python -m loadtests.report compare",
         description="What changed from run A to run B, and whether beyond noise.",
     )
-    parser.add_argument("first", type=Path, metavar="A", help="the directory of the earlier run")
-    parser.add_argument("second", type=Path, metavar="B", help="the directory of the later run")
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"write {COMPARE_FILE} there")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="on the terminal")
-    parser.add_argument(
+    found.add_argument("first", type=Path, metavar="A", help="the directory of the earlier run")
+    found.add_argument("second", type=Path, metavar="B", help="the directory of the later run")
+    found.add_argument("--out", type=Path, metavar="DIR", help=f"write {COMPARE_FILE} there")
+    found.add_argument("-o", "--output", choices=("text", "json"), default="text", help="on the terminal")
+    found.add_argument(
         "--confidence", type=_percent, default=95.0, metavar="PERCENT", help="of the intervals (default: 95)"
     )
-    parser.add_argument(
+    found.add_argument(
         "--fail-on-regression",
         action="store_true",
         help="exit code 1 if a metric is worse or B does not pass where A did, 2 if nothing can be compared",
     )
-    return parser
+    return found
 
 
 def _percent(text: str) -> float:

@@ -7,10 +7,11 @@ interval is of the mean of the repeats' own values: how far another such run may
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from loadtests.benchmarks import Benchmark
 from loadtests.report import intervals
-from loadtests.report.data import Part, Results
+from loadtests.report.data import RUNS, Part, Results
 from loadtests.report.run_data import Cell
 from loadtests.report.units import BYTES, COUNT, PERCENT, RATE, RATIO, SECONDS
 from loadtests.samples import GET, JOIN, POST, QUERY, REPLICATION, Sample
@@ -83,11 +84,13 @@ class CellFigures:
     figures: dict[str, Figure]
 
 
+@lru_cache(RUNS)
 def whole(results: Results) -> dict[str, Figure]:
     """Every metric of the whole run, in the order of ``METRICS``."""
     return {**_figures(results.parts), **_own(results.benchmarks)}
 
 
+@lru_cache(RUNS)
 def cells(results: Results) -> list[CellFigures]:
     """The metrics of each cell, in the order in which they were run; without those of the whole run alone."""
     return [CellFigures(cell, _figures(parts)) for cell, parts in by_cell(results.parts).items()]

@@ -7,9 +7,10 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from loadtests.benchmarks import Benchmark
-from loadtests.report.data import Results
+from loadtests.report.data import RUNS, Results
 from loadtests.report.headline import response
 from loadtests.samples import JOIN, POST, REPLICATION, Sample, of_kind
 from loadtests.statistics import percentile
@@ -98,6 +99,7 @@ class Row:
         return self.group(series).mean / self.limit if self.limit > 0 else math.nan
 
 
+@lru_cache(RUNS)
 def starts(results: Results) -> dict[str, list[Start]]:
     """Bootstrap times by series: ours as the load generator saw it and as the nodes did, and published ones."""
     series = {
@@ -132,6 +134,7 @@ def joined(results: Results) -> list[Start]:
     ]
 
 
+@lru_cache(RUNS)
 def spreads(results: Results) -> dict[str, list[Spread]]:
     """Replication times of each node by series."""
     by_node: dict[tuple[str, str], list[float]] = {}
@@ -149,6 +152,7 @@ def spreads(results: Results) -> dict[str, list[Spread]]:
     return {label: found for label, found in series.items() if found}
 
 
+@lru_cache(RUNS)
 def start_rows(results: Results) -> list[Row]:
     """The table of figure 1."""
     series = starts(results)
@@ -159,6 +163,7 @@ def start_rows(results: Results) -> list[Row]:
     return _rows(groups, {})
 
 
+@lru_cache(RUNS)
 def spread_rows(results: Results) -> list[Row]:
     """The table of figure 2."""
     groups = {
@@ -168,6 +173,7 @@ def spread_rows(results: Results) -> list[Row]:
     return _rows(groups, limits(results))
 
 
+@lru_cache(RUNS)
 def limits(results: Results) -> dict[str, float]:
     """Half a round trip in seconds by region, from where its entries came; only for regions where all are
     known.

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from loadtests.report import headline
-from loadtests.report.data import Results
+from loadtests.report.data import RUNS, Results
 from loadtests.report.headline import METRICS, CellFigures, Figure
 from loadtests.report.units import figure, parse_limit
 
@@ -41,6 +42,7 @@ class Judged:
         return f"threshold missed: {self.metric}{where}: {self.why}"
 
 
+@lru_cache(RUNS)
 def judge(results: Results) -> list[Judged]:
     """The declared thresholds in their order, each by its worst cell; all cells must hold it."""
     declared = results.described.thresholds
