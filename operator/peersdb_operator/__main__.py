@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from peersdb_operator import cluster as manifests
-from peersdb_operator import names
+from peersdb_operator import cluster as clusters
+from peersdb_operator import manifests, names
 from peersdb_operator.errors import ManifestError, OperatorError, UsageError
 
 _EXAMPLES = """\
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     build.set_defaults(run=_build)
 
     crd = commands.add_parser(
-        "crd", help="print the resource's definition, for kubectl or as a reference to read"
+        "crd", help="print the resources' definitions, for kubectl or as a reference to read"
     )
     crd.add_argument(
         "-o", "--output", choices=["yaml", "markdown"], default="yaml", help="format (default: yaml)"
@@ -241,13 +241,10 @@ def _region_count(text: str) -> tuple[str, int]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    cluster = manifests.read(options.filename)
+    wanted = manifests.read(options.filename)
     if options.was is not None:
-        manifests.check_change(cluster, manifests.read(options.was), str(options.filename))
-    members = sum(group.replicas for group in cluster.groups)
-    sys.stdout.write(
-        f"{options.filename}: valid, {cluster.name} has {len(cluster.regions)} regions, {members} nodes\n"
-    )
+        manifests.check_change(wanted, manifests.read(options.was), str(options.filename))
+    sys.stdout.write(f"{options.filename}: valid, {manifests.describe(wanted)}\n")
     return 0
 
 
@@ -255,7 +252,7 @@ def _build(options: argparse.Namespace) -> int:
     from peersdb_operator import builders  # noqa: PLC0415 - each command imports what it uses: starting is most of its time
 
     facts = builders.Facts(options.store, options.operator_namespace)
-    objects = builders.build(manifests.read(options.filename), facts)
+    objects = builders.build(clusters.read(options.filename), facts)
     if options.output == "json":
         json.dump({"apiVersion": "v1", "kind": "List", "items": objects}, sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -281,9 +278,9 @@ def _crd(options: argparse.Namespace) -> int:
     from peersdb_operator import definition, reference  # noqa: PLC0415
 
     if options.output == "markdown":
-        sys.stdout.write(reference.markdown(definition.schema()))
+        sys.stdout.write(reference.markdown())
     else:
-        _dump_yaml([definition.definition()])
+        _dump_yaml([resource.definition() for resource in definition.RESOURCES])
     return 0
 
 
@@ -292,7 +289,7 @@ def _up(options: argparse.Namespace) -> int:
 
     from peersdb_operator.local import commands, progress  # noqa: PLC0415
 
-    cluster = manifests.read(options.filename)
+    cluster = clusters.read(options.filename)
     try:
         command = shlex.split(options.node_command)
     except ValueError as error:

@@ -8,49 +8,19 @@ one in the server).
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from peersdb_operator import rules
-from peersdb_operator.definition import API_VERSION, KIND, structural_faults, with_defaults
-from peersdb_operator.documents import Document, load, render
+from peersdb_operator import manifest
+from peersdb_operator.cluster_rules import RULES, TRANSITIONS
+from peersdb_operator.definition import CLUSTER
 from peersdb_operator.errors import Fault, ManifestError
+from peersdb_operator.manifest import Image
+from peersdb_operator.rules import forbidden
 
 ROOT_GROUP = "root"
-
-_LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
-_LABEL_KEY = re.compile(
-    r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z"
-)
-_DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")
-
-_METADATA_BY_SERVER = frozenset(
-    {
-        "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName",
-        "generation", "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid",
-    }
-)  # fmt: skip
-"""Fields of ObjectMeta that a manifest may carry (``kubectl get -o yaml`` writes them) and that mean nothing
-here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """The node's container image."""
-
-    repository: str
-    tag: str | None
-    digest: str | None
-    pull_policy: str
-    pull_secrets: tuple[str, ...]
-
-    @property
-    def reference(self) -> str:
-        """What a container's ``image`` field takes."""
-        return f"{self.repository}@{self.digest}" if self.digest else f"{self.repository}:{self.tag}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +158,7 @@ def read(path: FilePath) -> Cluster:
     Raises:
         ManifestError: it cannot be read, or has faults; all of them.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(str(path), [Fault("", f"cannot be read: {error.strerror}")]) from error
-    return parse(data, str(path))
+    return parse(manifest.contents(path), str(path))
 
 
 def parse(data: bytes, source: str = "manifest") -> Cluster:
@@ -205,30 +171,12 @@ def parse(data: bytes, source: str = "manifest") -> Cluster:
     Raises:
         ManifestError: every fault, with its path, line and column.
     """
-    documents = load(data, source)
-    if not documents:
-        raise ManifestError(source, [Fault("", f"empty: write a {KIND} of {API_VERSION}")])
-    faults: list[Fault] = []
-    for index, document in enumerate(documents):
-        faults += [_placed(fault, document) for fault in object_faults(document.value)]
-        if index:
-            place = document.marks.get((), (0, 0))
-            faults.append(Fault("", f"a second document: keep one {KIND} to a file", *place))
-    if faults:
-        raise ManifestError(source, sorted(faults, key=lambda fault: (fault.line, fault.column, fault.path)))
-    return from_object(documents[0].value)
+    return from_object(manifest.parse(CLUSTER, RULES, data, source))
 
 
 def object_faults(value: Any) -> list[Fault]:
     """List every fault of an object, as the API server would after defaulting."""
-    if not isinstance(value, dict):
-        return [Fault("", f"must be a mapping: write a {KIND} of {API_VERSION}", shape=True)]
-    if value.get("kind") != KIND or value.get("apiVersion") != API_VERSION:
-        return list(_kind_faults(value))
-    filled = with_defaults(value)
-    faults = structural_faults(filled)
-    faults += _metadata_faults(filled.get("metadata"))
-    return [*faults, *rules.broken(filled, faults)]
+    return manifest.object_faults(CLUSTER, RULES, value)
 
 
 def from_object(value: Mapping[str, Any]) -> Cluster:
@@ -237,24 +185,15 @@ def from_object(value: Mapping[str, Any]) -> Cluster:
     Raises:
         ManifestError: it has faults.
     """
-    faults = object_faults(value)
-    if faults:
-        raise ManifestError("manifest", faults)
-    filled = with_defaults(value)
+    filled = manifest.checked(CLUSTER, RULES, value)
     spec, metadata = filled["spec"], filled["metadata"]
-    image, network, retention = spec["image"], spec["network"], spec["storage"]["retentionPolicy"]
+    network, retention = spec["network"], spec["storage"]["retentionPolicy"]
     policy, security = network["networkPolicy"], spec.get("security", {})
     return Cluster(
         name=metadata["name"],
         namespace=metadata.get("namespace"),
         labels=metadata.get("labels") or {},
-        image=Image(
-            repository=image["repository"],
-            tag=image.get("tag"),
-            digest=image.get("digest"),
-            pull_policy=image["pullPolicy"],
-            pull_secrets=tuple(secret["name"] for secret in image.get("pullSecrets", [])),
-        ),
+        image=Image.of(spec["image"]),
         root=_group(spec, spec["root"], ROOT_GROUP, spec["root"]["region"], is_root=True),
         regions=tuple(
             _group(spec, region, region["name"], region["name"], is_root=False) for region in spec["regions"]
@@ -283,7 +222,7 @@ def check_change(new: Cluster, old: Cluster, source: str = "manifest") -> None:
     Raises:
         ManifestError: the changes that are not allowed.
     """
-    faults = list(rules.forbidden(new.manifest, old.manifest))
+    faults = list(forbidden(TRANSITIONS, new.manifest, old.manifest))
     if faults:
         raise ManifestError(source, faults)
 
@@ -330,56 +269,3 @@ def _validation(spec: Mapping[str, Any]) -> Validation:
         # With sorted keys, so that the same manifest never makes other pods.
         rules=json.dumps(rules, separators=(",", ":"), sort_keys=True) if rules else "",
     )
-
-
-def _kind_faults(value: Mapping[str, Any]) -> Iterator[Fault]:
-    for field, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
-        if value.get(field) != wanted:
-            found = f"not {value[field]!r}" if value.get(field) is not None else "and is missing"
-            yield Fault(field, f"must be {wanted}, {found}", shape=True)
-
-
-def _metadata_faults(metadata: Any) -> Iterator[Fault]:
-    """Judge what the CRD's schema leaves to the API server's own rules for ObjectMeta."""
-    if metadata is None:
-        metadata = {}
-    if not isinstance(metadata, dict):
-        return  # a fault of the schema
-    if "name" not in metadata:
-        yield Fault("metadata.name", "required: give the cluster a name", shape=True)
-    namespace = metadata.get("namespace")
-    if namespace is not None and not (isinstance(namespace, str) and _DNS_LABEL.match(namespace)):
-        yield Fault("metadata.namespace", "must be lower-case letters, digits and '-', at most 63")
-    for field in ("labels", "annotations"):
-        yield from _string_map_faults(f"metadata.{field}", metadata.get(field), values_too=field == "labels")
-    for field in metadata:
-        if field not in {"name", "namespace", "labels", "annotations"} and field not in _METADATA_BY_SERVER:
-            yield Fault(f"metadata.{field}", "unknown field: take it out")
-
-
-def _string_map_faults(path: str, value: Any, *, values_too: bool) -> Iterator[Fault]:
-    if value is None:
-        return
-    if not isinstance(value, dict):
-        yield Fault(path, "must be a mapping of strings", shape=True)
-        return
-    for key, item in value.items():
-        if not _LABEL_KEY.match(key if values_too else key.lower()):
-            yield Fault(
-                f"{path}.{key}",
-                "the key must be a name of at most 63 characters, with a domain and '/' before it or not",
-            )
-        if not isinstance(item, str):
-            yield Fault(f"{path}.{key}", "must be a string: put it in quotes", shape=True)
-        elif values_too and not _LABEL_VALUE.match(item):
-            yield Fault(f"{path}.{key}", "must be at most 63 letters, digits, '-', '_' or '.'")
-
-
-def _placed(fault: Fault, document: Document) -> Fault:
-    """Give a fault the place of its field, or of the nearest one around it that the file has."""
-    by_text = {render(path): mark for path, mark in document.marks.items()}
-    path = fault.path
-    while path not in by_text and path:
-        path = re.sub(r"(?:\.?[^.\[\]]+|\[\d+\])\Z", "", path)
-    line, column = by_text.get(path, (0, 0))
-    return Fault(fault.path, fault.message, line, column, fault.shape)

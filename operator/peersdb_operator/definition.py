@@ -1,10 +1,10 @@
-"""The custom resource definition, and what the API server does with its schema: defaults and structural
+"""The custom resource definitions, and what the API server does with their schemas: defaults and structural
 faults.
 
 The schema is the CRD's own; nothing of it is repeated here. Beyond JSON Schema, the keywords that a
 structural schema of Kubernetes adds are given their meaning: unknown fields are faults (as under
-``fieldValidation=Strict``, what kubectl asks for), lists of type ``map`` have unique keys,
-``x-kubernetes-int-or-string``.
+``fieldValidation=Strict``, what kubectl asks for), lists of type ``map`` have unique keys and those of type
+``set`` unique items, ``x-kubernetes-int-or-string``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path as FilePath
@@ -27,34 +28,55 @@ from peersdb_operator.errors import Fault
 
 GROUP = "peersdb.io"
 VERSION = "v1alpha1"
-KIND = "PeersDBCluster"
 API_VERSION = f"{GROUP}/{VERSION}"
-_FILE = "peersdbclusters.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One of our resources.
+
+    Attributes:
+        kind: its name.
+        noun: what a message calls one.
+        file: its definition in ``crds/``.
+    """
+
+    kind: str
+    noun: str
+    file: str
+
+    def definition(self) -> dict[str, Any]:
+        """Give the CRD."""
+        return _definition(self.file)
+
+    def schema(self) -> dict[str, Any]:
+        """Give the OpenAPI schema of the one version."""
+        versions = self.definition()["spec"]["versions"]
+        return cast("dict[str, Any]", versions[0]["schema"]["openAPIV3Schema"])
+
+
+CLUSTER = Resource("PeersDBCluster", "cluster", "peersdbclusters.yaml")
+BENCHMARK = Resource("PeersDBBenchmark", "benchmark", "peersdbbenchmarks.yaml")
+RESOURCES = (CLUSTER, BENCHMARK)
 
 
 @cache
-def definition() -> dict[str, Any]:
-    """Read the CRD: from the package if it is installed, from ``crds/`` beside it in a source tree."""
-    packaged = resources.files(__package__).joinpath("crds", _FILE)
+def _definition(file: str) -> dict[str, Any]:
+    """Read a CRD: from the package if it is installed, from ``crds/`` beside it in a source tree."""
+    packaged = resources.files(__package__).joinpath("crds", file)
     if packaged.is_file():
         text = packaged.read_text(encoding="utf-8")
     else:
-        text = FilePath(__file__).resolve().parents[2].joinpath("crds", _FILE).read_text(encoding="utf-8")
+        text = FilePath(__file__).resolve().parents[2].joinpath("crds", file).read_text(encoding="utf-8")
     return cast("dict[str, Any]", yaml.safe_load(text))
 
 
-def schema() -> dict[str, Any]:
-    """Give the OpenAPI schema of the one version."""
-    return cast("dict[str, Any]", definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
-
-
-def with_defaults(value: Any, node: dict[str, Any] | None = None) -> Any:
-    """Give a copy with the schema's defaults filled in, as the API server does before it validates.
+def with_defaults(value: Any, node: dict[str, Any]) -> Any:
+    """Give a copy with a schema's defaults filled in, as the API server does before it validates.
 
     A null in a field of the schema counts as absent (nothing there is nullable); a default is taken as it
     stands.
     """
-    node = schema() if node is None else node
     if isinstance(value, dict) and "properties" in node:
         known = node["properties"]
         filled = {
@@ -71,9 +93,9 @@ def with_defaults(value: Any, node: dict[str, Any] | None = None) -> Any:
     return copy.deepcopy(value)
 
 
-def structural_faults(value: Any) -> list[Fault]:
-    """List all that the schema (without its CEL rules) finds wrong, by path."""
-    validator = _Structural(schema())
+def structural_faults(value: Any, schema: dict[str, Any]) -> list[Fault]:
+    """List all that a resource's schema (without its CEL rules) finds wrong, by path."""
+    validator = _Structural(schema)
     return [_fault(error) for error in validator.iter_errors(value)]
 
 
@@ -94,8 +116,8 @@ def _properties(validator: Validator, properties: Any, instance: Any, node: Any)
         if key in instance:
             yield from validator.descend(instance[key], child, path=key, schema_path=key)  # type: ignore[attr-defined]
     # A schema of metadata speaks of some fields only; the rest of it is ObjectMeta's and judged in
-    # cluster.py.
-    if "additionalProperties" in node or node is schema()["properties"]["metadata"]:
+    # manifest.py.
+    if "additionalProperties" in node or any(node is r.schema()["properties"]["metadata"] for r in RESOURCES):
         return
     for key in instance:
         if key not in properties:
@@ -124,6 +146,14 @@ def _list_map(_validator: Validator, keys: Any, instance: Any, _node: Any) -> It
         seen.add(identity)
 
 
+def _list_type(_validator: Validator, kind: Any, instance: Any, _node: Any) -> Iterator[ValidationError]:
+    if kind != "set" or not isinstance(instance, list):
+        return
+    for index, item in enumerate(instance):
+        if item in instance[:index]:
+            yield ValidationError("repeated", path=[index], validator="repeated", instance=item)
+
+
 def _int_or_string(
     _validator: Validator, wanted: Any, instance: Any, _node: Any
 ) -> Iterator[ValidationError]:
@@ -144,6 +174,7 @@ _Structural: type[Validator] = extend(  # type: ignore[no-untyped-call]  # its s
         "properties": _properties,
         "pattern": _pattern,
         "x-kubernetes-list-map-keys": _list_map,
+        "x-kubernetes-list-type": _list_type,
         "x-kubernetes-int-or-string": _int_or_string,
         "anyOf": _any_of,
     },
@@ -183,12 +214,14 @@ _MESSAGES: dict[str, Callable[[Any, Any], str]] = {
     "duplicate": lambda value, wanted: (
         f"duplicate {', '.join(f'{key} {value[key]!r}' for key in wanted)}: give each its own"
     ),
+    "repeated": lambda value, _wanted: f"{_show(value)} is there twice: keep one",
     "enum": lambda value, wanted: f"{_show(value)} is not one of {', '.join(wanted)}",
     "pattern": lambda value, wanted: f"{_show(value)} does not match {wanted}",
     "minimum": lambda value, wanted: f"{value} is too small: at least {wanted}",
     "maximum": lambda value, wanted: f"{value} is too large: at most {wanted}",
     "minLength": lambda _value, wanted: f"too short: at least {wanted} characters",
     "maxLength": lambda _value, wanted: f"too long: at most {wanted} characters",
+    "minItems": lambda _value, wanted: f"too few: at least {wanted}, or leave it out",
     "maxItems": lambda _value, wanted: f"too many: at most {wanted}",
     "maxProperties": lambda _value, wanted: f"too many: at most {wanted}",
 }

@@ -5,27 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from peersdb_operator.definition import API_VERSION, KIND
+from peersdb_operator.definition import API_VERSION, BENCHMARK, CLUSTER, Resource
 
-_HEAD = f"""\
-# {KIND} ({API_VERSION})
+_HEAD = """\
+# The resources
 
-Written from `crds/peersdbclusters.yaml` by `peersdb-operator crd -o markdown`; change it there. A manifest with every
-field, commented, is `deploy/samples/full.yaml`. `peersdb-operator check -f FILE` gives the verdict of an API server:
-defaults, structure, unknown fields, rules.
-
-`[]` is an item of a list. A field of `root` or a region that is left out of `storage` means that of `spec.storage`.
+Written from `crds/` by `peersdb-operator crd -o markdown`; change it there. `peersdb-operator check -f FILE` gives the
+verdict of an API server: defaults, structure, unknown fields, rules. `[]` is an item of a list.
 """
 
+_ABOUT = {
+    CLUSTER: """\
+A manifest with every field, commented, is `deploy/samples/full.yaml`. A field of `root` or a region that is left out of
+`storage` means that of `spec.storage`.
+""",
+    BENCHMARK: """\
+What it does is in [benchmarks.md](benchmarks.md); a manifest is `deploy/samples/benchmark.yaml`.
+""",
+}
 
-def markdown(schema: Mapping[str, Any]) -> str:
-    """Write the reference of a schema."""
+
+def markdown() -> str:
+    """Write the reference of all resources."""
+    return "\n".join([_HEAD, *(_resource(resource, about) for resource, about in _ABOUT.items())])
+
+
+def _resource(resource: Resource, about: str) -> str:
+    schema = resource.schema()
     spec, status = schema["properties"]["spec"], schema["properties"]["status"]
-    lines = [_HEAD, "## spec", "", "| field | type | default | meaning |", "|---|---|---|---|"]
+    lines = [f"## {resource.kind} ({API_VERSION})", "", about]
+    lines += ["### spec", "", "| field | type | default | meaning |", "|---|---|---|---|"]
     lines += _rows("", spec, with_default=True)
-    lines += ["", "## Rules", "", "Beyond the limits of each field:", ""]
-    lines += [f"- {message}{' (of an update)' if update else ''}" for message, update in _rules(schema)]
-    lines += ["", "## status", "", "| field | type | meaning |", "|---|---|---|"]
+    lines += ["", "### Rules", "", "Beyond the limits of each field:", ""]
+    lines += [
+        f"- {path}{message}{' (of an update)' if update else ''}"
+        for path, message, update in _rules("", schema)
+    ]
+    lines += ["", "### status", "", "| field | type | meaning |", "|---|---|---|"]
     lines += _rows("", status, with_default=False)
     return "\n".join(lines) + "\n"
 
@@ -77,9 +93,11 @@ def _kind(node: Mapping[str, Any]) -> str:
     return kind + limit
 
 
-def _rules(node: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+def _rules(path: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """List each rule: the part of the spec that it is about, what it demands, whether of an update."""
     for rule in node.get("x-kubernetes-validations", []):
-        yield rule["message"], "oldSelf" in rule["rule"]
-    for child in node.get("properties", {}).values():
-        yield from _rules(child)
-    yield from _rules(node["items"]) if "items" in node else ()
+        field = path.removeprefix(".spec").removeprefix(".")
+        yield f"`{field}`: " if field else "", rule["message"], "oldSelf" in rule["rule"]
+    for name, child in node.get("properties", {}).items():
+        yield from _rules(f"{path}.{name}", child)
+    yield from _rules(f"{path}[]", node["items"]) if "items" in node else ()

@@ -16,6 +16,10 @@ HELMS = {
     "app.kubernetes.io/version",
 }
 NAMESPACE = "peersdb-system"
+DEFINITIONS = {
+    ("CustomResourceDefinition", "", "peersdbbenchmarks.peersdb.io"),
+    ("CustomResourceDefinition", "", "peersdbclusters.peersdb.io"),
+}
 CLUSTER = {"name": "weather", "namespace": "datasets", "spec": {"image": {"repository": "peersdb/node"}}}
 
 
@@ -79,6 +83,7 @@ def test_a_wrong_value_is_refused(wrong):
 def test_what_the_chart_shares_with_kustomize_is_the_same_file():
     links = [path for path in CHART.rglob("*") if path.is_symlink()]
     assert {path.resolve().relative_to(ROOT).as_posix() for path in links} == {
+        "crds/peersdbbenchmarks.yaml",
         "crds/peersdbclusters.yaml",
         "deploy/base/deletion-protection.yaml",
         "deploy/base/role.yaml",
@@ -87,7 +92,10 @@ def test_what_the_chart_shares_with_kustomize_is_the_same_file():
         "deploy/monitoring/dashboard.json",
     }
     # Helm takes every file of crds/ for a definition.
-    assert [path.name for path in (CHART / "crds").iterdir()] == ["peersdbclusters.yaml"]
+    assert sorted(path.name for path in (CHART / "crds").iterdir()) == [
+        "peersdbbenchmarks.yaml",
+        "peersdbclusters.yaml",
+    ]
 
 
 def test_the_default_chart_is_the_kustomize_install(tmp_path):
@@ -112,8 +120,7 @@ def test_a_namespaced_chart_is_the_overlay(tmp_path):
     rendered = by_key(without_helms(render(tmp_path, {"watchNamespaces": ["datasets"]})))
     built = by_key(without_helms(kustomized("deploy/overlays/namespaced")))
     del built["Namespace", "", NAMESPACE]
-    definition = ("CustomResourceDefinition", "", "peersdbclusters.peersdb.io")
-    assert set(rendered) - {definition} == set(built)
+    assert set(rendered) - DEFINITIONS == set(built)
     for name, thing in built.items():
         assert rendered[name] == thing, name
 
@@ -132,7 +139,7 @@ def test_two_releases_share_no_object(tmp_path):
         "team-two",
     )
     shared = set(by_key(first)) & set(by_key(second))
-    assert shared == {("CustomResourceDefinition", "", "peersdbclusters.peersdb.io")}
+    assert shared == DEFINITIONS
     assert one(second, "ClusterRole")["rules"] == one(in_file("base/role.yaml"), "ClusterRole")["rules"]
     # The Lease is named by the operator, and each namespace has its own.
     assert one(second, "Role")["rules"][1]["resourceNames"] == ["peersdb-operator"]

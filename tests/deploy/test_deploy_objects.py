@@ -100,11 +100,12 @@ def test_people_get_their_rights_with_those_of_the_namespace():
     to = "rbac.authorization.k8s.io/aggregate-to-"
     assert view["metadata"]["labels"] == dict.fromkeys([f"{to}view", f"{to}edit", f"{to}admin"], "true")
     assert edit["metadata"]["labels"] == dict.fromkeys([f"{to}edit", f"{to}admin"], "true")
+    ours = ("peersdbclusters", "peersdbbenchmarks")
     assert rights(view) == dict.fromkeys(
-        [("peersdb.io", "peersdbclusters"), ("peersdb.io", "peersdbclusters/status")], READ
+        [("peersdb.io", f"{plural}{part}") for plural in ours for part in ("", "/status")], READ
     )
     # Nobody but the operator says how a cluster stands.
-    assert ("peersdb.io", "peersdbclusters/status") not in rights(edit)
+    assert set(rights(edit)) == {("peersdb.io", plural) for plural in ours}
 
 
 def test_the_operators_pod_keeps_the_restricted_standard():

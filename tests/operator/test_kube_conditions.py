@@ -14,7 +14,7 @@ from peersdb_operator import builders, definition, members, names, status
 from peersdb_operator.kube import conditions, desired
 from peersdb_operator.kube.conditions import MAX_MESSAGE, Trouble
 
-SCHEMA = closed(definition.schema()["properties"]["status"])
+SCHEMA = closed(definition.CLUSTER.schema()["properties"]["status"])
 CLUSTER = parsed({"eu": 2, "us": 1})
 EU, US = CLUSTER.regions
 

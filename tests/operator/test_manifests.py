@@ -5,6 +5,7 @@ a line: all of them and no others.
 """
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from operator_cluster import manifest
 
-from peersdb_operator import cluster, definition, documents, rules
+from peersdb_operator import (
+    benchmark,
+    benchmark_rules,
+    cluster,
+    cluster_rules,
+    definition,
+    documents,
+    manifests,
+)
 from peersdb_operator.errors import ManifestError
 
 CORPUS = Path(__file__).with_name("manifests")
@@ -22,15 +31,25 @@ BAD = sorted((CORPUS / "bad").glob("*.yaml"))
 SAMPLES = sorted((Path(__file__).parents[2] / "deploy" / "samples").glob("*.yaml"))
 
 
+def measure(**spec):
+    """A benchmark as plain values."""
+    return {
+        "apiVersion": "peersdb.io/v1alpha1",
+        "kind": "PeersDBBenchmark",
+        "metadata": {"name": "measure"},
+        "spec": {"clusterRef": {"name": "demo"}, "profile": "contribution", **spec},
+    }
+
+
 def faults_of(data):
     with pytest.raises(ManifestError) as refused:
-        cluster.parse(data)
+        manifests.parse(data)
     return refused.value.faults
 
 
 @pytest.mark.parametrize("path", [*GOOD, *SAMPLES], ids=lambda path: path.stem)
 def test_a_good_manifest_is_accepted(path):
-    assert cluster.read(path).manifest["kind"] == "PeersDBCluster"
+    assert manifests.read(path).manifest["kind"] in path.read_text()
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
@@ -61,7 +80,7 @@ def test_the_place_of_a_fault_is_that_of_its_key():
 
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(ManifestError, match=r"none\.yaml: cannot be read: No such file"):
-        cluster.read(tmp_path / "none.yaml")
+        manifests.read(tmp_path / "none.yaml")
 
 
 def test_what_is_too_large_or_too_deep_is_no_manifest():
@@ -78,7 +97,7 @@ def test_aliases_cannot_unfold_without_end():
 @given(st.binary(max_size=200))
 def test_any_bytes_are_accepted_or_refused_with_a_fault(data):
     try:
-        cluster.parse(data)
+        manifests.parse(data)
     except ManifestError as error:
         assert error.faults  # noqa: PT017 - either way is right
 
@@ -92,11 +111,22 @@ PLAIN = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(definition.schema()["properties"]["spec"]["properties"])), PLAIN)
+def spec_fields(resource):
+    return sorted(resource.schema()["properties"]["spec"]["properties"])
+
+
+@given(st.sampled_from(spec_fields(definition.CLUSTER)), PLAIN)
 def test_any_value_in_any_field_is_judged_without_a_crash(field, value):
     wanted = manifest()
     wanted["spec"][field] = value
     assert isinstance(cluster.object_faults(wanted), list)
+
+
+@given(st.sampled_from(spec_fields(definition.BENCHMARK)), PLAIN)
+def test_any_value_in_any_field_of_a_benchmark_is_judged_without_a_crash(field, value):
+    wanted = measure()
+    wanted["spec"][field] = value
+    assert isinstance(benchmark.object_faults(wanted), list)
 
 
 # The CRD and its twins.
@@ -113,17 +143,21 @@ def cel_rules(node, path=()):
         yield from cel_rules(node["items"], (*path, 0))
 
 
-def test_every_cel_rule_has_its_twin_and_every_twin_its_rule():
-    found = list(cel_rules(definition.schema()))
+@pytest.mark.parametrize(
+    ("resource", "table"), [(definition.CLUSTER, cluster_rules), (definition.BENCHMARK, benchmark_rules)]
+)
+def test_every_cel_rule_has_its_twin_and_every_twin_its_rule(resource, table):
+    found = list(cel_rules(resource.schema()))
     assert [(path, message) for path, message, old in found if not old] == [
-        (r.path, r.message) for r in rules.RULES
+        (r.path, r.message) for r in table.RULES
     ]
     assert sorted((path, message) for path, message, old in found if old) == sorted(
-        (t.path, t.message) for t in rules.TRANSITIONS
+        (t.path, t.message) for t in table.TRANSITIONS
     )
 
 
-def test_every_field_says_what_it_is_for():
+@pytest.mark.parametrize("resource", definition.RESOURCES)
+def test_every_field_says_what_it_is_for(resource):
     def silent(node, path):
         for name, child in node.get("properties", {}).items():
             here = f"{path}.{name}"
@@ -132,10 +166,11 @@ def test_every_field_says_what_it_is_for():
             yield from silent(child, here)
             yield from silent(child.get("items", {}), here)
 
-    assert list(silent(definition.schema(), "")) == []
+    assert list(silent(resource.schema(), "")) == []
 
 
-def test_defaults_of_a_part_are_the_defaults_of_its_fields():
+@pytest.mark.parametrize("resource", definition.RESOURCES)
+def test_defaults_of_a_part_are_the_defaults_of_its_fields(resource):
     """A default is taken as it stands: one that left out a field's own default would lose it."""
 
     def check(node):
@@ -144,7 +179,7 @@ def test_defaults_of_a_part_are_the_defaults_of_its_fields():
                 assert definition.with_defaults({}, child) == child["default"]
             check(child)
 
-    check(definition.schema())
+    check(resource.schema())
 
 
 def test_what_a_group_leaves_out_is_inherited_and_what_it_says_wins():
@@ -206,6 +241,79 @@ def test_a_region_may_come_and_go_and_say_what_it_inherited():
     new["spec"]["regions"][0]["storage"]["ephemeral"] = True
     with pytest.raises(ManifestError, match=r"spec\.regions: a region's storage\.ephemeral is immutable"):
         cluster.check_change(cluster.from_object(new), cluster.from_object(old))
+
+
+def test_a_benchmark_may_change_until_it_has_started():
+    old, new = measure(), measure(users=7)
+    benchmark.check_change(benchmark.from_object(new), benchmark.from_object(old))
+    old["status"] = {"startTime": "2026-01-01T00:00:00Z"}
+    benchmark.check_change(
+        benchmark.from_object(measure(users=6)), benchmark.from_object(old)
+    )  # the default, said
+    with pytest.raises(ManifestError, match="spec: the spec is immutable once the benchmark has started"):
+        benchmark.check_change(benchmark.from_object(new), benchmark.from_object(old))
+
+
+def test_a_manifest_of_one_kind_does_not_follow_one_of_the_other():
+    with pytest.raises(ManifestError, match="the manifest in force is a PeersDBCluster"):
+        manifests.check_change(benchmark.from_object(measure()), cluster.from_object(manifest()))
+
+
+# What a benchmark means.
+
+
+def test_what_a_benchmark_leaves_out_has_the_definitions_defaults():
+    parsed = benchmark.from_object(measure())
+    assert (parsed.users, parsed.spawn_rate, parsed.rate, parsed.repeats, parsed.workers) == (6, 6, 2.0, 1, 0)
+    assert (parsed.run_time, parsed.warmup) == (60.0, 5.0)
+    assert parsed.newcomers == benchmark.Newcomers(6, 1, "Region")
+    assert parsed.faults == benchmark.Faults(20.0, 10.0, None)
+    assert (parsed.dataset, parsed.payload_size, parsed.matrix.cells) == (None, None, 1)
+    assert parsed.image.reference == f"localhost/peersdb-loadtests:{metadata.version('peersdb')}"
+
+
+@pytest.mark.parametrize(
+    ("metric", "side", "text", "limit"),
+    [
+        ("post.p99", "max", "500ms", 0.5),
+        ("replication.max", "max", "1.5s", 1.5),
+        ("join.median", "max", "2m", 120.0),
+        ("requests.rate", "min", "10/s", 10.0),
+        ("requests.rate", "min", "10", 10.0),
+        ("errors.ratio", "max", "0.01", 0.01),
+        ("memory.max", "max", "512Mi", 512 * 1024.0**2),
+        ("cpu.mean", "max", "150", 150.0),
+    ],
+)
+def test_a_limit_is_read_by_its_unit(metric, side, text, limit):
+    (found,) = benchmark.from_object(measure(thresholds=[{"metric": metric, side: text}])).thresholds
+    assert found == benchmark.Threshold(metric, limit, side == "max", text)
+
+
+@pytest.mark.parametrize(
+    ("spec", "dataset"),
+    [
+        ({"generated": {}}, benchmark.Dataset("generated", files=20, size=65536)),
+        ({"generated": {"files": 3, "size": "1k"}}, benchmark.Dataset("generated", files=3, size=1000)),
+        ({"configMap": {"name": "c"}}, benchmark.Dataset("configMap", name="c")),
+        (
+            {"persistentVolumeClaim": {"name": "c", "path": "a/b"}},
+            benchmark.Dataset("persistentVolumeClaim", name="c", path="a/b"),
+        ),
+        (
+            {"url": {"url": "https://example.com/d.zip", "sha256": "0" * 64}},
+            benchmark.Dataset("url", url="https://example.com/d.zip", sha256="0" * 64),
+        ),
+    ],
+)
+def test_a_data_set_is_of_one_kind(spec, dataset):
+    assert benchmark.from_object(measure(dataset=spec)).dataset == dataset
+
+
+def test_sizes_of_a_matrix_are_bytes_and_each_combination_is_a_cell():
+    matrix = {"regions": [1, 2], "peers": [1, 2, 3], "payloadSizes": ["1Ki", "1M"]}
+    parsed = benchmark.from_object(measure(matrix=matrix)).matrix
+    assert (parsed.payload_sizes, parsed.cells) == ((1024, 1_000_000), 12)
 
 
 # YAML.

@@ -288,7 +288,8 @@ def test_build_writes_the_same_objects_in_both_formats(run, tmp_path):
 
 def test_crd_prints_the_definition_that_check_reads(run):
     _, out, _ = run("crd")
-    assert yaml.safe_load(out)["metadata"]["name"] == "peersdbclusters.peersdb.io"
+    names = [found["metadata"]["name"] for found in yaml.safe_load_all(out)]
+    assert names == ["peersdbclusters.peersdb.io", "peersdbbenchmarks.peersdb.io"]
 
 
 def test_help_names_every_command_with_an_example(capsys):

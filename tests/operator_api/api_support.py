@@ -17,7 +17,7 @@ from peersdb_operator.kube.kinds import CLUSTER, OWNED, POD, STATEFUL_SET, Kind
 from peersdb_operator.names import MANAGED_BY, MANAGED_BY_LABEL
 
 ROOT = Path(__file__).parents[2]
-CRDS = ROOT / "crds" / "peersdbclusters.yaml"
+CRDS = ROOT / "crds"
 STORE = "/orbitdb/zdpuAtheStore"
 NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
 GENERATED = {

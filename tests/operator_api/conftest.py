@@ -14,7 +14,7 @@ _numbers = itertools.count()
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     with api_server_or_skip(tmp_path_factory.mktemp("api"), controllers=True) as running:
-        running.kubectl("apply", "--server-side", "-f", str(CRDS))
+        running.kubectl("apply", "--server-side", "-k", str(CRDS))
         served = lambda: running.kubectl("api-resources", "--api-group=peersdb.io", "-o", "name")  # noqa: E731
         wait_for(served, "our resource is served", 30)
         yield running

@@ -1,16 +1,20 @@
 """One corpus of manifests, one verdict: `peersdb-operator check` and a real API server with strict validation."""
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
 import pytest
 from api_support import NAMESPACE, connect
 
-from peersdb_operator import cluster
+from cluster.errors import CommandFailed
+from peersdb_operator import manifests
+from peersdb_operator.definition import API_VERSION, BENCHMARK
 from peersdb_operator.errors import KubeError, ManifestError
-from peersdb_operator.kube.kinds import CLUSTER
+from peersdb_operator.kube.kinds import CLUSTER, Kind
 
+MEASURE = Kind(API_VERSION, BENCHMARK.kind, "peersdbbenchmarks")
 CORPUS = Path(__file__).parents[1] / "operator" / "manifests"
 SAMPLES = Path(__file__).parents[2] / "deploy" / "samples"
 GOOD = [*sorted((CORPUS / "good").glob("*.yaml")), *sorted(SAMPLES.glob("*.yaml"))]
@@ -30,9 +34,10 @@ def verdicts(server):
         text = path.read_text()
         found = re.search(r"^ *namespace: *([-\w]+)|namespace: *([-\w]+)[,}]", text, re.MULTILINE)
         namespace = (found[1] or found[2]) if found else "corpus"
+        kind = MEASURE if BENCHMARK.kind in text else CLUSTER
         query = {"dryRun": "All", "fieldValidation": "Strict"}
         try:
-            await kube._request("POST", CLUSTER.path(namespace), query, body=text, content="application/yaml")
+            await kube._request("POST", kind.path(namespace), query, body=text, content="application/yaml")
         except KubeError as error:
             return str(error)
         return ""
@@ -60,14 +65,14 @@ def verdicts(server):
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
 def test_both_take_a_good_manifest(verdicts, path):
-    assert cluster.read(path)
+    assert manifests.read(path)
     assert verdicts[path] == ""
 
 
 def fields_of(path):
     """What `check` finds fault with."""
     with pytest.raises(ManifestError) as refused:
-        cluster.read(path)
+        manifests.read(path)
     return {fault.path for fault in refused.value.faults}
 
 
@@ -106,3 +111,25 @@ def test_what_only_check_refuses(verdicts, stem):
     path = CORPUS / "bad" / f"{stem}.yaml"
     assert fields_of(path)
     assert verdicts[path] == ""
+
+
+def test_a_benchmark_is_immutable_once_it_has_started(server):
+    name = "once"
+    spec = {"clusterRef": {"name": "quickstart"}, "profile": "steady"}
+    wanted = {"apiVersion": API_VERSION, "kind": BENCHMARK.kind, "metadata": {"name": name}, "spec": spec}
+
+    def apply(**changes):
+        text = json.dumps({**wanted, "spec": {**spec, **changes}})
+        server.kubectl("apply", "--server-side", "--namespace=default", "-f", "-", stdin=text)
+
+    apply()
+    apply(users=7)
+    status = json.dumps({"status": {"startTime": "2026-01-01T00:00:00Z", "phase": "Running"}})
+    server.kubectl(
+        "patch", "pdbb", name, "--namespace=default", "--subresource=status", "--type=merge", "-p", status
+    )
+    apply(users=7, profile="steady")  # says no more than before
+    with pytest.raises(CommandFailed, match="the spec is immutable once the benchmark has started"):
+        apply(users=8)
+    kept = server.kubectl.json("get", "pdbb", name, "--namespace=default")
+    assert (kept["spec"]["users"], kept["status"]["phase"]) == (7, "Running")

@@ -7,7 +7,7 @@ from typing import Any
 
 from peersdb_operator import status
 from peersdb_operator.cluster import Cluster
-from peersdb_operator.definition import API_VERSION, KIND
+from peersdb_operator.definition import API_VERSION, CLUSTER
 from peersdb_operator.local.node import Node
 from peersdb_operator.local.state import StateDir
 from peersdb_operator.members import Member
@@ -50,7 +50,7 @@ def view(
     leaving = sorted(nodes.keys() - {member.name for member in members})
     return {
         "apiVersion": API_VERSION,
-        "kind": KIND,
+        "kind": CLUSTER.kind,
         "metadata": {"name": cluster.name, "generation": generation},
         "status": status.status(
             cluster,
