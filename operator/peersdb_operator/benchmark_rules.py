@@ -13,7 +13,8 @@ from typing import Any
 from peersdb_operator.documents import Path
 from peersdb_operator.rules import Rule, Transition, quantity, seconds
 
-MOST_BYTES = quantity("1Gi")
+LEAST_BYTES, MOST_BYTES = quantity("128"), quantity("47Mi")
+"""Of what is posted: the load tests make each payload its own by some bytes, and send it in one request."""
 MOST_SECONDS = seconds("168h")
 MOST_CELLS = 100
 MOST_NEWCOMERS = 500
@@ -32,12 +33,16 @@ _UNITS = {
 """How the limit of a metric is written, where it is no time."""
 
 
-def _at_most(read: Callable[[str], Fraction], text: str | None, most: Fraction) -> bool:
-    """Tell whether a text, if it is there and can be read, is at most so much."""
+def _within(read: Callable[[str], Fraction], text: str | None, least: Fraction, most: Fraction) -> bool:
+    """Tell whether a text, if it is there and can be read, lies between two limits."""
     try:
-        return text is None or read(text) <= most
+        return text is None or least <= read(text) <= most
     except ValueError:
         return True
+
+
+def _payload(size: str | None) -> bool:
+    return _within(quantity, size, LEAST_BYTES, MOST_BYTES)
 
 
 def _shorter(one: str, other: str) -> bool:
@@ -103,14 +108,14 @@ RULES: Sequence[Rule] = (
         (*_SPEC, "runTime"),
         "at most 168h",
         ((*_SPEC, "runTime"),),
-        lambda o: _at_most(seconds, o["spec"]["runTime"], MOST_SECONDS),
+        lambda o: _within(seconds, o["spec"]["runTime"], Fraction(0), MOST_SECONDS),
     ),
-    # quantity(self).compareTo(quantity('1Gi')) <= 0
+    # quantity(self).compareTo(quantity('128')) >= 0 && quantity(self).compareTo(quantity('47Mi')) <= 0
     Rule(
         (*_SPEC, "payloadSize"),
-        "at most 1Gi",
+        "between 128 and 47Mi",
         ((*_SPEC, "payloadSize"),),
-        lambda o: _at_most(quantity, o["spec"].get("payloadSize"), MOST_BYTES),
+        lambda o: _payload(o["spec"].get("payloadSize")),
     ),
     Rule(
         (*_SPEC, "matrix"),
@@ -120,12 +125,9 @@ RULES: Sequence[Rule] = (
     ),
     Rule(
         (*_SPEC, "matrix", "payloadSizes"),
-        "each at most 1Gi",
+        "each between 128 and 47Mi",
         ((*_SPEC, "matrix"),),
-        lambda o: all(
-            _at_most(quantity, size, MOST_BYTES)
-            for size in o["spec"].get("matrix", {}).get("payloadSizes", [])
-        ),
+        lambda o: all(_payload(size) for size in o["spec"].get("matrix", {}).get("payloadSizes", [])),
     ),
     Rule(
         (*_SPEC, "dataset"),
@@ -135,11 +137,9 @@ RULES: Sequence[Rule] = (
     ),
     Rule(
         (*_SPEC, "dataset", "generated", "size"),
-        "at most 1Gi",
+        "between 128 and 47Mi",
         ((*_SPEC, "dataset"),),
-        lambda o: _at_most(
-            quantity, o["spec"].get("dataset", {}).get("generated", {}).get("size"), MOST_BYTES
-        ),
+        lambda o: _payload(o["spec"].get("dataset", {}).get("generated", {}).get("size")),
     ),
     Rule(
         (*_SPEC, "thresholds"),
