@@ -15,6 +15,7 @@ from typing import Any
 
 from peersdb_operator import cluster as clusters
 from peersdb_operator import manifests, names
+from peersdb_operator.bench_cli import options as benchmark_options
 from peersdb_operator.errors import ManifestError, OperatorError, UsageError
 
 _EXAMPLES = """\
@@ -27,8 +28,10 @@ examples:
   peersdb-operator local scale eu=3                           three peers in region eu until the next `up`
   peersdb-operator local logs eu-0 -f                         what a member says
   peersdb-operator local down                                 end it; --delete-data forgets it too
+  peersdb-operator benchmark run -f benchmark.yaml            measure it; in Kubernetes with --kube
 
-exit codes: 0 done; 1 the manifest is refused, or the cluster is not ready; 2 wrong arguments; 130 interrupted
+exit codes: 0 done; 1 the manifest is refused, the cluster is not ready, a benchmark failed; 2 wrong arguments;
+  130 interrupted
 """
 INTERRUPTED = 130
 
@@ -70,7 +73,7 @@ def _prefixed(error: OperatorError) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="peersdb-operator",
-        description="One PeersDBCluster manifest: check it, make Kubernetes objects of it, or run it here.",
+        description="PeersDB by manifests: check one, make Kubernetes objects of it, run it here, measure it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -143,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
 
     local = commands.add_parser("local", help="run a manifest as processes of this machine")
     _local_commands(local.add_subparsers(metavar="COMMAND", required=True))
+
+    benchmark_options.add(commands)
 
     supervise = commands.add_parser("supervise")  # started by `local up`; not for people, so without help
     supervise.add_argument("directory", type=Path)

@@ -12,6 +12,8 @@ Every error that a user can meet has a class here, with the exit code of the com
     │   ├── Gone              a watch or a list has to begin anew
     │   ├── Refused           the request itself is not accepted: trying again changes nothing
     │   └── Unavailable       it does not answer, or asks to come back later
+    ├── ControlError          a load test's master does not do what was asked 1
+    ├── BenchmarkError        a benchmark cannot be run, or broke      1
     └── LocalError            running the cluster on this machine     1
         ├── NoCluster         nothing was ever started in this directory
         ├── Busy              another command is at work on it
@@ -110,6 +112,23 @@ class Refused(KubeError):
 
 class Unavailable(KubeError):
     """The API server does not answer, or asks to come back later."""
+
+
+class ControlError(OperatorError):
+    """A load test's master does not do what was asked.
+
+    Attributes:
+        status: its HTTP status; 0 where it did not answer.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        """Keep what a caller may decide by."""
+        super().__init__(message)
+        self.status = status
+
+
+class BenchmarkError(OperatorError):
+    """A benchmark cannot be run, or broke before its results were there."""
 
 
 class LocalError(OperatorError):

@@ -36,6 +36,16 @@ def manifest(regions=None, *, name="demo", roots=1, **spec):
     }
 
 
+def measure(**spec):
+    """A benchmark as plain values."""
+    return {
+        "apiVersion": "peersdb.io/v1alpha1",
+        "kind": "PeersDBBenchmark",
+        "metadata": {"name": "measure"},
+        "spec": {"clusterRef": {"name": "demo"}, "profile": "contribution", **spec},
+    }
+
+
 def closed(schema):
     """Server-side apply of an undeclared status field is an HTTP 500: here it is a fault."""
     inner = {key: closed(child) if key == "items" else child for key, child in schema.items()}

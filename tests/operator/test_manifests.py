@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from operator_cluster import manifest
+from operator_cluster import manifest, measure
 
 from peersdb_operator import (
     benchmark,
@@ -29,16 +29,6 @@ CORPUS = Path(__file__).with_name("manifests")
 GOOD = sorted((CORPUS / "good").glob("*.yaml"))
 BAD = sorted((CORPUS / "bad").glob("*.yaml"))
 SAMPLES = sorted((Path(__file__).parents[2] / "deploy" / "samples").glob("*.yaml"))
-
-
-def measure(**spec):
-    """A benchmark as plain values."""
-    return {
-        "apiVersion": "peersdb.io/v1alpha1",
-        "kind": "PeersDBBenchmark",
-        "metadata": {"name": "measure"},
-        "spec": {"clusterRef": {"name": "demo"}, "profile": "contribution", **spec},
-    }
 
 
 def faults_of(data):

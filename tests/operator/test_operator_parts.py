@@ -296,7 +296,16 @@ def test_help_names_every_command_with_an_example(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     text = capsys.readouterr().out
-    for command in ("check", "build", "local up", "local status", "local scale", "local logs", "local down"):
+    for command in (
+        "check",
+        "build",
+        "local up",
+        "local status",
+        "local scale",
+        "local logs",
+        "local down",
+        "benchmark run",
+    ):
         assert f"peersdb-operator {command}" in text
 
 
@@ -319,7 +328,8 @@ def test_the_commands_load_neither_kopf_nor_the_kubernetes_client():
     import subprocess
 
     code = (
-        "import sys, peersdb_operator.__main__, peersdb_operator.local.commands, peersdb_operator.builders;"
+        "import sys, peersdb_operator.__main__, peersdb_operator.local.commands, peersdb_operator.builders,"
+        " peersdb_operator.bench_cli.commands;"
     )
     code += "sys.exit(bool({'kopf', 'kubernetes', 'aiohttp', 'peersdb'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0

@@ -39,6 +39,7 @@ class Kind:
 
 
 CLUSTER = Kind("peersdb.io/v1alpha1", "PeersDBCluster", "peersdbclusters")
+BENCHMARK = Kind("peersdb.io/v1alpha1", "PeersDBBenchmark", "peersdbbenchmarks")
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 SERVICE = Kind("v1", "Service", "services")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")

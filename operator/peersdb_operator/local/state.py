@@ -6,6 +6,7 @@ status.json        what is: the resource's status and the members               
 supervisor.json    the supervisor's process;  supervisor.lock, supervisor.log
 command.lock       held by the command at work
 members/<name>/    repo, downloads/ and log of one member
+benchmarks/<run>/  results of a benchmark: they outlive the members' data
 """
 
 from __future__ import annotations
@@ -196,7 +197,9 @@ class StateDir:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             strangers = sorted(
-                entry.name for entry in self.path.iterdir() if entry.name not in {*_FILES, "members"}
+                entry.name
+                for entry in self.path.iterdir()
+                if entry.name not in {*_FILES, "members", "benchmarks"}
             )
             with tempfile.TemporaryFile(dir=self.path):
                 pass
