@@ -41,11 +41,13 @@ class Facts:
         store_address: the contributions store's address, once a root has told it.
         operator_namespace: where the operator runs, which the NetworkPolicy lets in.
         swarm_key_hash: of the private network's key, if there is one.
+        cut: the region that a benchmark has cut off from the others for now; empty: none.
     """
 
     store_address: str | None = None
     operator_namespace: str = names.OPERATOR_NAMESPACE
     swarm_key_hash: str = ""
+    cut: str = ""
 
 
 NOTHING_KNOWN = Facts()
@@ -55,14 +57,7 @@ def build(cluster: Cluster, facts: Facts = NOTHING_KNOWN) -> list[Object]:
     """Build all objects, those that others need first."""
     objects = [service_account(cluster), client_service(cluster)]
     if cluster.access.enabled:
-        objects.append(
-            {
-                "apiVersion": "networking.k8s.io/v1",
-                "kind": "NetworkPolicy",
-                "metadata": _metadata(cluster, names.cluster_object(cluster), names.cluster_labels(cluster)),
-                "spec": policies.network_policy(cluster, facts.operator_namespace),
-            }
-        )
+        objects += network_policies(cluster, facts)
     if facts.store_address:
         objects.append(config_map(cluster, facts.store_address))
     for group in cluster.groups:
@@ -72,6 +67,24 @@ def build(cluster: Cluster, facts: Facts = NOTHING_KNOWN) -> list[Object]:
             stateful_set(cluster, group, facts),
         ]
     return objects
+
+
+def network_policies(cluster: Cluster, facts: Facts) -> list[Object]:
+    """Build who may reach the members: one policy, and two more while a region is cut off."""
+    name = names.cluster_object(cluster)
+    specs = {name: policies.network_policy(cluster, facts.operator_namespace, cut=bool(facts.cut))}
+    if facts.cut:
+        cut = policies.cut_policies(cluster, facts.cut)
+        specs |= {f"{name}-{ending}": spec for ending, spec in cut.items()}
+    return [
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": _metadata(cluster, policy, names.cluster_labels(cluster)),
+            "spec": spec,
+        }
+        for policy, spec in specs.items()
+    ]
 
 
 def bootstrap_addresses(cluster: Cluster, group: Group) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ INSTANCE_LABEL = "app.kubernetes.io/instance"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 ROLE_LABEL = "peersdb.io/role"
 REGION_LABEL = "peersdb.io/region"
+BENCHMARK_LABEL = "peersdb.io/benchmark"
+"""Of all that belongs to a benchmark, and of nothing that belongs to a cluster."""
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 
 STORE_KEY = "storeAddress"

@@ -16,11 +16,16 @@ Object = dict[str, Any]
 SECRETS_DIR = "/etc/peersdb"
 
 
-def network_policy(cluster: Cluster, operator_namespace: str) -> Object:
+def network_policy(cluster: Cluster, operator_namespace: str, *, cut: bool = False) -> Object:
     """Build the spec of the NetworkPolicy: ingress alone, a node reaches whom it likes.
 
     The members reach each other on both ports (they ask each other's HTTP API where libp2p is); the operator and
     namespaces labelled for monitoring reach the HTTP API. Probes come from the Kubernetes node, which is let through.
+
+    Args:
+        cluster: whose members it is about.
+        operator_namespace: where the operator runs.
+        cut: whether a region is cut off: then no member reaches another's libp2p by it, but by `cut_policies` alone.
     """
     members: Object = {"podSelector": {"matchLabels": names.cluster_selector(cluster)}}
     operator: Object = {
@@ -35,16 +40,42 @@ def network_policy(cluster: Cluster, operator_namespace: str) -> Object:
         monitoring,
         *([{"podSelector": {}}] if http_from is None else map(dict, http_from)),
     ]
+    p2p_peers = [*([] if cut else [members]), *map(dict, cluster.access.p2p_from or ())]
+    ingress: list[Object] = [{"from": http_peers, "ports": [{"protocol": "TCP", "port": cluster.http_port}]}]
+    if p2p_peers:  # a rule without peers would let everybody in
+        ingress.append({"from": p2p_peers, "ports": [{"protocol": "TCP", "port": cluster.libp2p_port}]})
     return {
         "podSelector": {"matchLabels": names.cluster_selector(cluster)},
         "policyTypes": ["Ingress"],
-        "ingress": [
-            {"from": http_peers, "ports": [{"protocol": "TCP", "port": cluster.http_port}]},
-            {
-                "from": [members, *map(dict, cluster.access.p2p_from or ())],
-                "ports": [{"protocol": "TCP", "port": cluster.libp2p_port}],
-            },
-        ],
+        "ingress": ingress,
+    }
+
+
+def cut_policies(cluster: Cluster, region: str) -> dict[str, Object]:
+    """Build the specs of the policies of a cluster with a region cut off, by their names' endings.
+
+    The region's members reach each other's libp2p, and so do all others: policies add up, none takes away.
+    """
+    own = names.cluster_selector(cluster)
+    sides: dict[str, Object] = {
+        "cut-inside": {"matchLabels": {**own, names.REGION_LABEL: region}},
+        "cut-outside": {
+            "matchLabels": own,
+            "matchExpressions": [{"key": names.REGION_LABEL, "operator": "NotIn", "values": [region]}],
+        },
+    }
+    return {
+        ending: {
+            "podSelector": side,
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {
+                    "from": [{"podSelector": side}],
+                    "ports": [{"protocol": "TCP", "port": cluster.libp2p_port}],
+                }
+            ],
+        }
+        for ending, side in sides.items()
     }
 
 

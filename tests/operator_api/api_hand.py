@@ -7,9 +7,9 @@ from peersdb_operator.kube.cache import Cache
 from peersdb_operator.kube.events import Events
 from peersdb_operator.kube.kinds import NODE, OWNED, POD
 from peersdb_operator.kube.metrics import Metrics
+from peersdb_operator.kube.operator import CLUSTER_OBJECTS
 from peersdb_operator.kube.poller import Poller
 from peersdb_operator.kube.reconcile import Environment, Reconciler, Tools
-from peersdb_operator.names import MANAGED_BY, MANAGED_BY_LABEL
 
 
 class Hand:
@@ -53,8 +53,7 @@ class Hand:
 
     async def look(self):
         """Read all objects, as the informers do."""
-        selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
-        listed = [self._list(kind, self.namespace, selector) for kind in (*OWNED, POD)]
+        listed = [self._list(kind, self.namespace, CLUSTER_OBJECTS) for kind in (*OWNED, POD)]
         await asyncio.gather(*listed, self._list(NODE, None, ""))
 
     async def _list(self, kind, namespace, selector):
@@ -72,9 +71,8 @@ class Hand:
 
     async def reconcile_seeing(self, kinds, name="demo"):
         """Look at some kinds only, as where the others' watches are behind, and reconcile once."""
-        selector = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
         for kind in kinds:
-            await self._list(kind, self.namespace, selector)
+            await self._list(kind, self.namespace, CLUSTER_OBJECTS)
         return await self._reconcile(name)
 
     async def _reconcile(self, name):

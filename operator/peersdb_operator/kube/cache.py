@@ -25,10 +25,20 @@ class Cache:
 
     Attributes:
         on_change: called with the cluster's key when one of its objects changed.
+        kinds: of the objects.
     """
 
-    def __init__(self, kinds: tuple[Kind, ...]) -> None:
-        """Begins empty."""
+    def __init__(
+        self,
+        kinds: tuple[Kind, ...],
+        owner_of: Callable[[Object], Key] | None = None,
+        reduce: Callable[[Kind, Object], Object] | None = None,
+    ) -> None:
+        """Begins empty; ``owner_of`` gives the key of what an object belongs to, ``reduce`` what is kept of it: a
+        cluster's, if they are not given.
+        """
+        self.kinds = kinds
+        self._owner_of, self._reduce = owner_of or cluster_of, reduce or reduced
         self._objects: dict[Kind, dict[Place, bytes]] = {kind: {} for kind in kinds}
         self._places: dict[Kind, dict[Key, set[Place]]] = {kind: defaultdict(set) for kind in kinds}
         self.on_change: Callable[[Key], None] = lambda _key: None
@@ -39,15 +49,16 @@ class Cache:
         before = json.loads(known[place]) if place in known else None
         if before is not None and _version(before) > _version(obj):
             return
-        after = reduced(kind, obj)
+        after = self._reduce(kind, obj)
         if after == before:
             return
-        if before is not None and cluster_of(before) != cluster_of(after):
+        owner = self._owner_of(after)
+        if before is not None and self._owner_of(before) != owner:
             self._forget(kind, place)  # its label was changed: the cluster that lost it has to know
         known[place] = json.dumps(after, separators=(",", ":")).encode()
-        self._places[kind][cluster_of(after)].add(place)
+        self._places[kind][owner].add(place)
         if before is None or not _same_but_version(before, after):
-            self.on_change(cluster_of(after))
+            self.on_change(owner)
 
     def drop(self, kind: Kind, obj: Object) -> None:
         """Forget an object that was deleted, unless what is known is newer: it was made again."""
@@ -80,7 +91,7 @@ class Cache:
             yield json.loads(text)
 
     def _forget(self, kind: Kind, place: Place) -> None:
-        key = cluster_of(json.loads(self._objects[kind].pop(place)))
+        key = self._owner_of(json.loads(self._objects[kind].pop(place)))
         places = self._places[kind]
         places[key].discard(place)
         if not places[key]:

@@ -1,4 +1,7 @@
-"""Kubernetes Events: what happened to a cluster, for ``kubectl describe``. The same one again counts up."""
+"""Kubernetes Events: what happened to a cluster or a benchmark, for ``kubectl describe``.
+
+The same one again counts up.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from datetime import UTC, datetime
 
 from peersdb_operator.errors import Conflict, KubeError, NotFound
 from peersdb_operator.kube.client import Kube
-from peersdb_operator.kube.kinds import CLUSTER, EVENT, FIELD_MANAGER, Object
+from peersdb_operator.kube.kinds import BENCHMARK, CLUSTER, EVENT, FIELD_MANAGER, Kind, Object
 
 log = logging.getLogger("peersdb.events")
 
@@ -31,8 +34,9 @@ class Events:
         self._counts: OrderedDict[str, int] = OrderedDict()
 
     async def post(self, resource: Object, reason: str, message: str, *, warning: bool) -> None:
-        """Post an event about a cluster."""
+        """Post an event about a cluster or a benchmark."""
         metadata = resource["metadata"]
+        kind = BENCHMARK if resource.get("kind") == BENCHMARK.kind else CLUSTER
         text = message[:MAX_MESSAGE]
         digest = hashlib.sha256(f"{metadata['uid']}\0{reason}\0{text}".encode()).hexdigest()[:16]
         name = f"{metadata['name']}.{digest}"
@@ -51,22 +55,24 @@ class Events:
                     pass  # it was forgotten: made anew below
                 else:
                     return
-            await self._kube.create(EVENT, self._event(metadata, name, reason, text, at, warning=warning))
+            await self._kube.create(
+                EVENT, self._event(kind, metadata, name, reason, text, at, warning=warning)
+            )
         except Conflict:
             return  # made by this operator's last life
         except KubeError as error:
             log.warning("event %s of %s/%s: %s", reason, metadata["namespace"], metadata["name"], error)
 
-    def _event(
-        self, metadata: Object, name: str, reason: str, text: str, at: str, *, warning: bool
+    def _event(  # noqa: PLR0917 - its fields
+        self, kind: Kind, metadata: Object, name: str, reason: str, text: str, at: str, *, warning: bool
     ) -> Object:
         return {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,
             "metadata": {"name": name, "namespace": metadata["namespace"]},
             "involvedObject": {
-                "apiVersion": CLUSTER.api_version,
-                "kind": CLUSTER.kind,
+                "apiVersion": kind.api_version,
+                "kind": kind.kind,
                 "name": metadata["name"],
                 "namespace": metadata["namespace"],
                 "uid": metadata["uid"],

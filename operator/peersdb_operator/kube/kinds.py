@@ -48,6 +48,7 @@ STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 POD = Kind("v1", "Pod", "pods")
+JOB = Kind("batch/v1", "Job", "jobs")
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
 EVENT = Kind("v1", "Event", "events")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
@@ -63,7 +64,7 @@ OWNED = (
 )
 """What a cluster is made of, those that others need first."""
 
-BY_NAME = {kind.kind: kind for kind in (*OWNED, POD)}
+BY_NAME = {kind.kind: kind for kind in (*OWNED, POD, JOB)}
 
 
 def name_of(obj: Object) -> str:

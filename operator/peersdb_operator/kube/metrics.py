@@ -69,6 +69,13 @@ class Metrics:
             ["namespace", "cluster", "region"],
             registry=self.registry,
         )
+        self._benchmarks = Gauge(
+            "peersdb_benchmarks",
+            "Benchmarks by phase.",
+            ["namespace", "phase"],
+            registry=self.registry,
+        )
+        self._phases: dict[Key, str] = {}
         self._series: dict[Key, set[tuple[Gauge, tuple[str, ...]]]] = {}
 
     def cluster(self, key: Key, status: Mapping[str, Any], facts: Mapping[str, list[PodFacts]]) -> None:
@@ -98,10 +105,31 @@ class Metrics:
             gauge.labels(*labels).set(value)
         self._series[key] = set(series)
 
+    def benchmark(self, key: Key, phase: str) -> None:
+        """Count a benchmark under its phase."""
+        if self._phases.get(key) == phase:
+            return
+        self.forget_benchmark(key)
+        self._phases[key] = phase
+        self._benchmarks.labels(key[0], phase).inc()
+
+    def forget_benchmark(self, key: Key) -> None:
+        """Count a benchmark no more."""
+        phase = self._phases.pop(key, None)
+        if phase is None:
+            return
+        same = sum(known[0] == key[0] and other == phase for known, other in self._phases.items())
+        if same:
+            self._benchmarks.labels(key[0], phase).set(same)
+        else:
+            self._benchmarks.remove(key[0], phase)
+
     def forget_all(self) -> None:
-        """Take all clusters' series away: another operator tells of them now."""
+        """Take all clusters' and benchmarks' series away: another operator tells of them now."""
         for key in list(self._series):
             self.forget(key)
+        for key in list(self._phases):
+            self.forget_benchmark(key)
 
     def forget(self, key: Key) -> None:
         """Take a cluster's series away."""

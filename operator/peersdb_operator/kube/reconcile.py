@@ -82,6 +82,7 @@ class Tools:
         environment: time and randomness.
         nodes_visible: whether Kubernetes nodes can be read.
         again: called with a key and seconds where a cluster is to be looked at again.
+        cut: gives the region of a cluster that a benchmark has cut off, and for how many seconds.
         applied: of each object, the stamp of what was wanted and the fingerprint of what was there when it was right,
             which saves applying it again.
         status_written: when the status was last written.
@@ -95,6 +96,7 @@ class Tools:
     environment: Environment
     nodes_visible: Callable[[], bool]
     again: Callable[[Key, float], None]
+    cut: Callable[[Key], tuple[str, float]] = lambda _key: ("", 0.0)
     applied: dict[Key, dict[ObjectKey, tuple[str, str]]] = field(default_factory=dict)
     status_written: dict[Key, float] = field(default_factory=dict)
 
@@ -199,10 +201,14 @@ class _Pass:
         annotations = self._resource["metadata"].get("annotations") or {}
         token = await self._secret(secrets.API_TOKEN, self._cluster.api_token, annotations)
         key = await self._secret(secrets.SWARM_KEY, self._cluster.swarm_key, annotations)
+        cut, left = self._tools.cut(self._key)
+        if cut:
+            self._tools.again(self._key, left)  # it heals by itself
         facts = builders.Facts(
             store_address=store_address(self._observed, self._status.get("storeAddress", "")) or None,
             operator_namespace=self._environment.namespace,
             swarm_key_hash=secrets.hash_of(secrets.text_of(key, secrets.SWARM_KEY.key)),
+            cut=cut,
         )
         return facts, secrets.tokens(token)
 
@@ -356,7 +362,8 @@ class _Pass:
             return True
         if (controller_of(live) or {}).get("uid") == self._uid:
             # Ours without our labels, or its event is on its way: what is to be done is planned once it is seen.
-            seen = {"uid": live["metadata"]["uid"], "labels": metadata["labels"]}
+            labels = {**metadata["labels"], names.BENCHMARK_LABEL: None}
+            seen = {"uid": live["metadata"]["uid"], "labels": labels}
             await self._kube.merge(kind, metadata["namespace"], name_of(obj), {"metadata": seen})
             self._tools.again(self._key, 1.0)
             return False

@@ -19,7 +19,7 @@ from prometheus_client import start_http_server
 from peersdb_operator.definition import GROUP, VERSION
 from peersdb_operator.errors import KubeError, UsageError
 from peersdb_operator.kube.client import connect, in_pod
-from peersdb_operator.kube.kinds import CLUSTER
+from peersdb_operator.kube.kinds import BENCHMARK, CLUSTER
 from peersdb_operator.kube.lease import Lease
 from peersdb_operator.kube.operator import Operator, Scope
 from peersdb_operator.names import OPERATOR_NAMESPACE
@@ -176,6 +176,12 @@ def _register(registry: kopf.OperatorRegistry, process: _Process) -> None:
     @kopf.on.event(GROUP, VERSION, CLUSTER.plural, registry=registry)
     async def changed(namespace: str, name: str, **_: Any) -> None:
         process.operator.queue.add((namespace, name))
+
+    if process.operator.benchmarks_served:
+
+        @kopf.on.event(GROUP, VERSION, BENCHMARK.plural, registry=registry)
+        async def benchmark_changed(namespace: str, name: str, **_: Any) -> None:
+            process.operator.benchmarks.add((namespace, name))
 
     @kopf.on.probe(id="work", errors=kopf.ErrorsMode.PERMANENT, registry=registry)
     async def probe(**_: Any) -> str:
