@@ -78,13 +78,13 @@ def _candidates(cluster: Cluster, benchmark: Benchmark) -> list[Member]:
     ]
 
 
-async def step(tools: Tools, run: Run, *, wanted: bool, calm: bool, write: Write) -> None:
+async def step(tools: Tools, run: Run, *, wanted: bool | None, calm: bool, write: Write) -> None:
     """Bring the fault that there is nearer to its end, or begin the next one.
 
     Args:
         tools: to work with.
         run: the run; its fields are set.
-        wanted: whether the load test wants faults now.
+        wanted: whether the load test wants faults now; None while it has not been heard.
         calm: whether all members of the cluster are ready.
         write: called before anything is broken.
     """
@@ -144,15 +144,17 @@ async def _churn(tools: Tools, run: Run, fault: Object) -> None:
     return None
 
 
-async def _partition(tools: Tools, run: Run, fault: Object, *, wanted: bool) -> None:
+async def _partition(tools: Tools, run: Run, fault: Object, *, wanted: bool | None) -> None:
     """Cut the region off, see that it is, and heal it when its time is over or nobody wants it any more."""
     memory, since = run.memory, status.at(fault["since"])
     if memory.cut_at is None:  # made by another operator
         memory.cut_at = memory.last_fault = since
-    over = run.now >= since + run.benchmark.faults.duration and (
-        memory.in_force or run.now >= memory.cut_at + max(GIVE_UP_AFTER, run.benchmark.faults.duration)
+    in_vain = not memory.in_force and run.now >= memory.cut_at + max(
+        GIVE_UP_AFTER, run.benchmark.faults.duration
     )
-    if over or not (wanted or memory.in_force):
+    over = memory.in_force and run.now >= since + run.benchmark.faults.duration
+    if over or in_vain or (wanted is False and not memory.in_force):
+        memory.without_effect |= in_vain
         await _heal(tools, run, fault)
         return
     tools.cuts.cut(run.cluster_key, fault["region"], run.key)
@@ -189,8 +191,6 @@ async def _heal(tools: Tools, run: Run, fault: Object) -> None:
     """Let the cluster's reconcile take the cut back, and say so once it has."""
     tools.cuts.heal(run.key)
     tools.watcher.look(run.key, None)
-    if not run.memory.in_force:
-        run.memory.without_effect = True
     if await still_cut(tools, run.key[0], run.cluster.name):
         return
     if run.memory.in_force:

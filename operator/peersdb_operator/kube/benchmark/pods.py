@@ -26,6 +26,9 @@ DEFAULT_RESOURCES = {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {
 """Of a load pod whose manifest says nothing: samples are kept in memory until the end; no CPU limit, which would be
 measured as latency."""
 
+START_TIMEOUT = 600.0
+"""Seconds for all load pods to come up; images are pulled in it. A run without all of them would be another one."""
+
 GRACE_SECONDS = 30
 """A load pod that is ended writes what it has."""
 
@@ -36,6 +39,7 @@ def master(cluster: Cluster, benchmark: Benchmark, workers: tuple[Workers, ...])
         *_common(benchmark),
         "--master",
         "--expect-workers", str(sum(group.count for group in workers)),
+        "--worker-timeout", f"{START_TIMEOUT:g}",
         "--control", f"0.0.0.0:{CONTROL_PORT}",
         "--control-token-file", f"{CONTROL_DIR}/{TOKEN_FILE}",
         "--report", RESULTS_DIR,

@@ -42,8 +42,6 @@ log = logging.getLogger("peersdb.benchmark")
 WAIT_RETRY, RUN_RETRY = 5.0, 2.0
 #: A status is written at most once in so many seconds, unless its phase or a condition changed.
 STATUS_INTERVAL = 5.0
-#: Seconds for all load pods to come up; images are pulled in it.
-START_TIMEOUT = 600.0
 
 _NOT_BEGUN = ("False", "NotBegun", "the run has not begun")
 
@@ -239,9 +237,9 @@ class _Pass:
         if ended or words:
             return "MasterLost", "; ".join(words) or f"the master's Job failed: {ended}"
         waiting = progress is None or progress.state == "waiting"
-        if waiting and since > START_TIMEOUT:
+        if waiting and since > pods.START_TIMEOUT:
             why = "; ".join(held_up((*observed.masters, *observed.workers))) or _missing(progress)
-            return "PodsNotStarted", f"not all load pods are at work after {START_TIMEOUT:.0f} s: {why}"
+            return "PodsNotStarted", f"not all load pods are at work after {pods.START_TIMEOUT:.0f} s: {why}"
         return None
 
     async def _act(self, run: Run, progress: Progress | None, conditions: dict[str, Any]) -> None:
@@ -254,7 +252,7 @@ class _Pass:
             await joining.step(self._tools, run, wanted=progress.wave if progress else 0, write=write)
         elif run.benchmark.profile in (faults.CHURN, faults.PARTITION):
             calm = conditions.get("Ready", {}).get("status") == "True"
-            wanted = progress is not None and progress.state == "running" and progress.fault
+            wanted = None if progress is None else progress.state == "running" and progress.fault
             await faults.step(self._tools, run, wanted=wanted, calm=calm, write=write)
 
     def _running(self, run: Run, progress: Progress | None) -> Standing:
