@@ -95,6 +95,7 @@ def test_a_partition_is_told_once_it_holds_and_healed_after_its_time(api):
     api.run(scenario)
 
 
+@pytest.mark.slow_api
 def test_a_cut_that_does_not_hold_is_helped_by_replacing_the_regions_pods_once(api):
     async def scenario():
         uids = {}
@@ -122,7 +123,16 @@ def test_a_cut_that_does_not_hold_is_helped_by_replacing_the_regions_pods_once(a
     api.run(scenario)
 
 
-@pytest.mark.parametrize("how", ["deleted", "restarted", "master dies", "killed at the cut"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "restarted",
+        *(
+            pytest.param(how, marks=pytest.mark.slow_api)
+            for how in ("deleted", "master dies", "killed at the cut")
+        ),
+    ],
+)
 def test_a_partition_is_healed_however_the_run_ends(api, how):
     async def scenario():
         async with members(lambda: False) as port:

@@ -435,7 +435,8 @@ class _Pass:
         if after == self._status:
             return
         news = list(changed(self._status, after))
-        same = after["phase"] == self._status.get("phase") and not news
+        kept = ("phase", "fault", "wave")  # what the next step goes by is written at once
+        same = not news and all(after.get(name) == self._status.get(name) for name in kept)
         written = self._memory.written
         clock = self._tools.environment.clock()
         if same and not at_once and written is not None and clock - written < STATUS_INTERVAL:
