@@ -97,7 +97,7 @@ def test_a_worker_that_is_killed_is_named_and_the_run_counts_as_failed_with_its_
     async def scenario():
         async with field(api) as it:
             await _begun(it)
-            pod = (await it.pods(part="worker"))[0]["metadata"]["name"]
+            pod = (await until(lambda: it.pods(part="worker"), "a worker runs"))[0]["metadata"]["name"]
             await it.end_pod(pod, 137, "out of memory")
             _, _, message = await it.reason("Degraded", "WorkerLost")
             assert pod in message
@@ -113,7 +113,7 @@ def test_a_master_that_dies_fails_the_run_and_no_pod_goes_on(api):
     async def scenario():
         async with field(api) as it:
             await _begun(it)
-            (pod,) = await it.pods(part="master")
+            (pod,) = await until(lambda: it.pods(part="master"), "the master runs")
             await it.end_pod(pod["metadata"]["name"], 1, "no space left")
             status = await it.phase("Failed")
             _, reason, message = await it.condition("Complete")

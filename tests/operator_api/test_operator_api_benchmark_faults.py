@@ -146,7 +146,7 @@ def test_a_partition_is_healed_however_the_run_ends(api, how):
                     await api.kube.delete(BENCHMARK, api.namespace, "run", found["metadata"]["uid"])
                     it.operator.benchmarks.add((api.namespace, "run"))
                 elif how == "master dies":
-                    (pod,) = await it.pods(part="master")
+                    (pod,) = await until(lambda: it.pods(part="master"), "the master runs")
                     await it.end_pod(pod["metadata"]["name"], 137, "killed")
                     await it.reason("Complete", "MasterLost")
                 elif how == "restarted":
