@@ -9,6 +9,7 @@ import time
 
 import pytest
 import yaml
+from api_benchmark import benchmark
 from api_process import OperatorProcess
 from api_support import GENERATED, ROOT, manifest
 
@@ -48,6 +49,10 @@ def test_it_serves_works_and_ends_and_leaves_nothing_of_kopf_on_an_object(api, n
             metadata = get(api, "peersdbcluster", name)["metadata"]
             assert "finalizers" not in metadata
             assert not [key for key in metadata["annotations"] if "kopf" in key or "zalando" in key]
+        put(api, benchmark(cluster="missing"))
+        wait_for(lambda: _waits(api), "a benchmark is seen", 60)
+        assert "finalizers" not in get(api, "peersdbbenchmark", "run")["metadata"]
+        assert operator.metric("peersdb_benchmarks") == 1
         assert operator.leads()
         assert operator.metric("peersdb_operator_reconciles_total") >= 2
         assert operator.metric("peersdb_cluster_ready") == 0
@@ -55,6 +60,11 @@ def test_it_serves_works_and_ends_and_leaves_nothing_of_kopf_on_an_object(api, n
         assert (code, seconds < 10) == (0, True), operator.text()
         assert "Traceback" not in operator.text()
         assert "ERROR" not in operator.text()
+
+
+def _waits(api):
+    found = get(api, "peersdbbenchmark", "run").get("status", {}).get("conditions", [])
+    return "ClusterNotFound" in {condition["reason"] for condition in found}
 
 
 def test_another_leads_at_once_when_a_leader_is_ended_as_kubernetes_ends_a_pod(api, namespace, tmp_path):
