@@ -16,7 +16,7 @@ from peersdb_operator.definition import BENCHMARK, with_defaults
 from peersdb_operator.errors import Fault, ManifestError
 from peersdb_operator.manifest import Image
 
-IMAGE = Image("localhost/peersdb-loadtests", __version__, None, "IfNotPresent", ())
+IMAGE = Image("peersdb/loadtests", __version__, None, "IfNotPresent", ())
 """The load tests that were released with this operator."""
 
 

@@ -259,7 +259,7 @@ def test_what_a_benchmark_leaves_out_has_the_definitions_defaults():
     assert parsed.newcomers == benchmark.Newcomers(6, 1, "Region")
     assert parsed.faults == benchmark.Faults(20.0, 10.0, None)
     assert (parsed.dataset, parsed.payload_size, parsed.matrix.cells) == (None, None, 1)
-    assert parsed.image.reference == f"localhost/peersdb-loadtests:{metadata.version('peersdb')}"
+    assert parsed.image.reference == f"peersdb/loadtests:{metadata.version('peersdb')}"
 
 
 @pytest.mark.parametrize(

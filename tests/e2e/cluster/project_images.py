@@ -54,12 +54,12 @@ def version() -> str:
 
 def reference(name: str) -> str:
     """Name an image as manifests do."""
-    return f"localhost/peersdb-{name}:{version()}" if name == "loadtests" else f"peersdb/{name}:{version()}"
+    return f"peersdb/{name}:{version()}"
 
 
 def full_reference(name: str) -> str:
     """Name an image as a container engine does."""
-    return reference(name) if name == "loadtests" else f"docker.io/{reference(name)}"
+    return f"docker.io/{reference(name)}"
 
 
 def build(name: str) -> Path:
