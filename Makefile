@@ -15,7 +15,7 @@ PYTEST_ARGS ?= -n 4 --dist loadfile
 
 CLUSTER := PYTHONPATH=tests/e2e $(BIN)/python -m cluster
 
-.PHONY: help demo test test-api check bench format lock clean cluster-build cluster-up cluster-down e2e
+.PHONY: help demo test test-api test-load check bench format lock clean cluster-build cluster-up cluster-down e2e
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test: $(READY) ## the tests (under 5 minutes)
 
 test-api: $(READY) ## all tests of the operator against a real API server, the long ones too (make cluster-build)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "" tests/operator_api
+
+test-load: $(READY) ## all tests of the load tests, the long runs of locust too (4 minutes)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "" tests/loadtests tests/operator/test_benchmark_real.py
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(BIN)/ruff check .

@@ -1,7 +1,6 @@
 """A benchmark with nothing in anybody's place: two regions of real nodes, the real load test, its report."""
 
 import csv
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,12 +9,7 @@ import pytest
 import yaml
 from operator_cluster import Local, end, manifest, measure
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.skipif(
-        importlib.util.find_spec("loadtests.control") is None, reason="these load tests have no control API"
-    ),
-]
+pytestmark = [pytest.mark.processes, pytest.mark.slow_load]
 
 
 def test_contribution_on_two_regions_ends_with_a_report_of_what_was_replicated(tmp_path):
