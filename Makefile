@@ -13,9 +13,10 @@ E2E_ARGS ?=
 # Most of a test with real processes is waiting: four at once fill two cores.
 PYTEST_ARGS ?= -n 4 --dist loadfile
 
+WAN := asia-east2,australia-southeast1,europe-west3,me-west1,southamerica-east1,us-west1
 CLUSTER := PYTHONPATH=tests/e2e $(BIN)/python -m cluster
 
-.PHONY: help demo test test-api test-load check bench format lock clean cluster-build cluster-up cluster-down e2e
+.PHONY: help demo test test-api test-load check bench format lock clean cluster-build cluster-up cluster-down e2e e2e-wan
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +65,10 @@ cluster-down: $(READY) ## stop it, and take all that it made from this machine
 e2e: $(READY) ## the tests on a real Kubernetes: KUBECONFIG's, or this machine's own (root, PEERSDB_E2E=1)
 	@$(CLUSTER) may-test
 	@$(BIN)/python -m pytest -n 0 tests/e2e $(E2E_ARGS)
+
+e2e-wan: $(READY) ## the original's evaluation: 32 nodes in its six regions, as far apart as they are (15 minutes)
+	@$(CLUSTER) may-test
+	@PEERSDB_E2E_REGIONS=$(WAN) $(BIN)/python -m pytest -n 0 tests/e2e/test_e2e_wan.py $(E2E_ARGS)
 
 format: $(READY) ## rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .

@@ -9,9 +9,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.errors import Refused
+
+LATENCY = "PEERSDB_E2E_LATENCY"
 
 #: Latitude and longitude in degrees of the cities, by the names of their regions.
 CITIES = {
@@ -64,6 +68,12 @@ def read(path: Path) -> Lines:
     if wrong:
         raise Refused(f"{path}: {wrong[0]} is no round trip in milliseconds")
     return lines
+
+
+def told(environment: Mapping[str, str] = os.environ) -> Lines:
+    """The round trips of the file that the environment names, else those of the map."""
+    given = environment.get(LATENCY)
+    return read(Path(given)) if given else round_trips()
 
 
 def one_way(lines: Lines) -> Lines:
