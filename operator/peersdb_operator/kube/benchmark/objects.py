@@ -12,24 +12,9 @@ from peersdb_operator import names
 from peersdb_operator.benchmark import Benchmark
 from peersdb_operator.cluster import Cluster
 from peersdb_operator.kube.benchmark import naming, pods, spread
+from peersdb_operator.load import BOOTSTRAP, longest
 
 Object = dict[str, Any]
-
-#: A run may take its times twice, and so much more (seconds) for pods to start, replication to settle and results to be
-#: written and fetched; for each repeat of each cell so much to settle; for each wave of newcomers so much to catch up.
-SLACK, SLACK_REPEAT, SLACK_WAVE = 1800, 300, 900
-
-
-def longest(benchmark: Benchmark) -> int:
-    """Give the seconds after which a run is broken off: well above what it should take."""
-    matrix = benchmark.matrix
-    cells = 1
-    for dimension in (matrix.regions, matrix.peers, matrix.payload_sizes):
-        cells *= max(1, len(dimension))
-    repeats = cells * benchmark.repeats
-    waves = benchmark.newcomers.waves if benchmark.profile == spread.BOOTSTRAP else 0
-    measured = repeats * (2 * (benchmark.warmup + benchmark.run_time) + SLACK_REPEAT)
-    return int(SLACK + measured + repeats * waves * SLACK_WAVE)
 
 
 def build(
@@ -122,7 +107,7 @@ def policies(cluster: Cluster, benchmark: Benchmark, operator_namespace: str) ->
         "namespaceSelector": {"matchLabels": {names.NAMESPACE_LABEL: operator_namespace}},
         "podSelector": {"matchLabels": {names.NAME_LABEL: names.MANAGED_BY}},
     }
-    joins = benchmark.profile == spread.BOOTSTRAP
+    joins = benchmark.profile == BOOTSTRAP
     both = [cluster.http_port, cluster.libp2p_port]
     found = [
         _policy(
@@ -178,7 +163,7 @@ def _job(benchmark: Benchmark, name: str, part: str, template: Object, count: in
         "parallelism": count,
         "completionMode": "Indexed",
         "backoffLimitPerIndex": 0,
-        "activeDeadlineSeconds": longest(benchmark),
+        "activeDeadlineSeconds": int(longest(benchmark)),
         "template": template,
     }
     return _object("batch/v1", "Job", name, labels=naming.load_labels(benchmark.name, part), spec=spec)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from peersdb_operator import names
+from peersdb_operator import load, names
 from peersdb_operator.benchmark import Benchmark
 from peersdb_operator.cluster import Cluster
 from peersdb_operator.kube.benchmark import naming
-from peersdb_operator.kube.benchmark.spread import BOOTSTRAP, Workers
+from peersdb_operator.load import Workers
 
 Object = dict[str, Any]
 
@@ -82,46 +81,11 @@ def worker(cluster: Cluster, benchmark: Benchmark, workers: Workers) -> Object:
 
 def _common(benchmark: Benchmark) -> list[str]:
     """The arguments that master and workers have alike."""
-    matrix = {
-        "regions": list(benchmark.matrix.regions),
-        "peers": list(benchmark.matrix.peers),
-        "payloadSizes": list(benchmark.matrix.payload_sizes),
-    }
-    arguments = [
-        "--headless",
-        "--profile", benchmark.profile,
-        "--users", str(benchmark.users),
-        "--spawn-rate", str(benchmark.spawn_rate),
-        "--rate", f"{benchmark.rate:g}",
-        "--run-time", f"{benchmark.run_time:g}s",
-        "--warmup", f"{benchmark.warmup:g}",
-        "--repeats", str(benchmark.repeats),
+    return [
+        *load.arguments(benchmark),
         "--targets", f"{TARGETS_DIR}/{TARGETS_FILE}",
+        *load.dataset_arguments(benchmark, DATASET_DIR),
     ]  # fmt: skip
-    matrix = {dimension: values for dimension, values in matrix.items() if values}
-    if matrix:
-        arguments += ["--matrix", json.dumps(matrix)]
-    if benchmark.payload_size is not None:
-        arguments += ["--payload-size", str(benchmark.payload_size)]
-    if benchmark.thresholds:
-        limits = [
-            {"metric": threshold.metric, "max" if threshold.is_max else "min": threshold.text}
-            for threshold in benchmark.thresholds
-        ]
-        arguments += ["--thresholds", json.dumps(limits)]
-    if benchmark.profile == BOOTSTRAP:
-        arguments += ["--waves", str(benchmark.newcomers.waves)]
-        arguments += ["--per-wave", str(benchmark.newcomers.per_wave)]
-    return [*arguments, *_dataset_arguments(benchmark)]
-
-
-def _dataset_arguments(benchmark: Benchmark) -> list[str]:
-    dataset = benchmark.dataset
-    if dataset is None:
-        return []
-    if dataset.kind == "generated":
-        return ["--generated-files", str(dataset.files), "--generated-size", str(dataset.size)]
-    return ["--dataset", DATASET_DIR]
 
 
 def _dataset_volume(benchmark: Benchmark) -> tuple[list[Object], list[Object]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from peersdb_operator import benchmark as manifests
 from peersdb_operator import cluster as clusters
+from peersdb_operator import load
 from peersdb_operator.benchmark import Benchmark
 from peersdb_operator.cluster import Cluster
 from peersdb_operator.errors import Conflict, ManifestError, NotFound
@@ -21,7 +22,6 @@ from peersdb_operator.kube.benchmark import (
     faults,
     joining,
     naming,
-    objects,
     pods,
     spread,
     status,
@@ -228,8 +228,8 @@ class _Pass:
             except NotFound:
                 return "MasterLost", f"the Job {naming.master(self._key[1])} was deleted"
         ended = job["status"]["ended"] if job else ""
-        if ended == "DeadlineExceeded" or since > objects.longest(run.benchmark):
-            return "DeadlineExceeded", f"it has not ended after {objects.longest(run.benchmark)} s"
+        if ended == "DeadlineExceeded" or since > load.longest(run.benchmark):
+            return "DeadlineExceeded", f"it has not ended after {load.longest(run.benchmark):.0f} s"
         words = lost(observed.masters)
         if ended == "Complete":
             why = self._tools.watcher.failed(self._key) or "nobody asked for them in time"
@@ -248,7 +248,7 @@ class _Pass:
         async def write() -> None:
             await self._write(self._running(run, progress), at_once=True)
 
-        if run.benchmark.profile == spread.BOOTSTRAP:
+        if run.benchmark.profile == load.BOOTSTRAP:
             await joining.step(self._tools, run, wanted=progress.wave if progress else 0, write=write)
         elif run.benchmark.profile in (faults.CHURN, faults.PARTITION):
             calm = conditions.get("Ready", {}).get("status") == "True"
@@ -353,7 +353,7 @@ class _Pass:
         over = master is None or master["status"]["ended"] or not run.observed.master_address()
         verdict = self._old_condition("Complete") or {"reason": "Passed", "message": ""}
         since = run.now - status.at(verdict.get("lastTransitionTime", self._status["startTime"]))
-        if released or over or since > objects.longest(run.benchmark):
+        if released or over or since > load.longest(run.benchmark):
             await self._end(str(verdict["reason"]), str(verdict["message"]))
 
     async def _end(self, reason: str, message: str) -> None:

@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from peersdb_operator import members, names
+from peersdb_operator import load, members, names
 from peersdb_operator.benchmark import Benchmark
 from peersdb_operator.cluster import Cluster, Group
 from peersdb_operator.kube.benchmark import naming
+from peersdb_operator.load import BOOTSTRAP, Newcomer, Workers
 
 Target = dict[str, str]
 """A member as the load test reads it."""
-
-BOOTSTRAP = "bootstrap"
-
-
-@dataclass(frozen=True, slots=True)
-class Workers:
-    """The workers of one region.
-
-    Attributes:
-        region: where they run.
-        drives: the regions whose members they drive.
-        count: how many.
-    """
-
-    region: str
-    drives: tuple[str, ...]
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Newcomer:
-    """A peer that joins in a wave.
-
-    Attributes:
-        region: where.
-        index: its number among the region's, from 0.
-    """
-
-    region: str
-    index: int
 
 
 def regions(cluster: Cluster, benchmark: Benchmark) -> tuple[str, ...]:
@@ -56,14 +26,7 @@ def regions(cluster: Cluster, benchmark: Benchmark) -> tuple[str, ...]:
 
 def workers(cluster: Cluster, benchmark: Benchmark) -> tuple[Workers, ...]:
     """Spread the workers over the regions: each gets one before any gets two; what has none is driven by the others."""
-    places = regions(cluster, benchmark)
-    wanted = benchmark.workers or len(places)
-    if wanted < len(places):
-        return tuple(
-            Workers(region, places[number::wanted], 1) for number, region in enumerate(places[:wanted])
-        )
-    least, more = divmod(wanted, len(places))
-    return tuple(Workers(region, (region,), least + (number < more)) for number, region in enumerate(places))
+    return load.workers(regions(cluster, benchmark), benchmark.workers)
 
 
 def targets(cluster: Cluster) -> list[Target]:
@@ -76,17 +39,7 @@ def targets(cluster: Cluster) -> list[Target]:
 
 def newcomers(cluster: Cluster, benchmark: Benchmark, wave: int) -> tuple[Newcomer, ...]:
     """List the newcomers of one wave, from 1: of one region in turn, or each of the next region."""
-    places = regions(cluster, benchmark)
-    size, spread = benchmark.newcomers.per_wave, benchmark.newcomers.order == "Spread"
-    before: dict[str, int] = {}
-    found: list[Newcomer] = []
-    for number in range(size * wave):
-        turn = number if spread else number // size
-        region = places[turn % len(places)]
-        newcomer = Newcomer(region, before.get(region, 0))
-        before[region] = newcomer.index + 1
-        found.append(newcomer)
-    return tuple(found[size * (wave - 1) :])
+    return load.newcomers(benchmark, regions(cluster, benchmark), wave)
 
 
 def newcomers_so_far(cluster: Cluster, benchmark: Benchmark, wave: int) -> dict[str, int]:
