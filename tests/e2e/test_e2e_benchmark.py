@@ -114,7 +114,7 @@ def test_a_partition_cuts_a_region_off_and_is_healed(bench, peers):
         faults={"interval": "20s", "duration": "8s", "region": REGIONS[1]},
     )
     bench.running()
-    eventually(lambda: bench.status().get("fault", {}).get("kind") == "partition", "the cut", 60)
+    eventually(lambda: bench.status().get("fault", {}).get("kind") == "cut", "the cut", 60)
     bench.ended(ENOUGH)
     assert "fault" not in bench.status()
     peers.wait("Ready", seconds=120)
