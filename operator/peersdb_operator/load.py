@@ -133,20 +133,20 @@ class Progress:
         problems: what went wrong, for people.
     """
 
-    state: str
-    passed: bool | None
-    stage: str
-    done: float
-    users: int
-    workers: int
-    expected: int
-    requests: int
-    failures: int
-    p50: float | None
-    p99: float | None
-    wave: int
-    fault: bool
-    problems: tuple[str, ...]
+    state: str = "waiting"
+    passed: bool | None = None
+    stage: str = ""
+    done: float = 0.0
+    users: int = 0
+    workers: int = 0
+    expected: int = 0
+    requests: int = 0
+    failures: int = 0
+    p50: float | None = None
+    p99: float | None = None
+    wave: int = 0
+    fault: bool = False
+    problems: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Progress:

@@ -5,6 +5,7 @@ its name the CIDv1 in base58btc. The signature covers the first six fields (`Ent
 As made and verified by ``@orbitdb/core``, ``src/oplog/entry.js``.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,14 @@ class Entry:
     sig: str
     # Read once: checks, tables, wants and benchmark each ask for it, and reading it takes as long as decoding.
     _contribution: Contribution | None = field(default=None, init=False, repr=False)
+    _digest: bytes = field(default=b"", init=False, repr=False)
+
+    @property
+    def digest(self) -> bytes:
+        """The sha2-256 of the block, as its CID has it; hashed once, since each peer that is told of it asks."""
+        if not self._digest:
+            object.__setattr__(self, "_digest", hashlib.sha256(self.data).digest())
+        return self._digest
 
     @property
     def contribution(self) -> Contribution:

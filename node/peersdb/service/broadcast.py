@@ -93,7 +93,7 @@ class Broadcast:
             source: the peer they came from; None: written here.
         """
         for entry in entries:
-            digest = digest_of(entry.data)
+            digest = entry.digest
             seen = self._recent.get(digest)
             if seen is None:
                 self._remember(digest, _Seen(entry.key, OWN if source is None else None))
@@ -121,7 +121,7 @@ class Broadcast:
 
     def failed(self, blocks: Iterable[bytes], accepted: Iterable[Entry]) -> None:
         """Tells which entries of a message came into the log: copies of the others are not second ones."""
-        kept = {digest_of(entry.data) for entry in accepted}
+        kept = {entry.digest for entry in accepted}
         for block in blocks:
             digest = digest_of(block)
             if digest not in kept:

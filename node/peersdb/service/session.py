@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,7 +58,7 @@ class Session:
         self._lazy: set[str] = set()
         self._announced: OrderedDict[bytes, None] = OrderedDict()
         self._has: OrderedDict[bytes, None] = OrderedDict()
-        self._live: deque[tuple[bytes, Entry]] = deque()
+        self._live: deque[Entry] = deque()
         self._overflowed = False
         self._identities: set[str] = set()
         self._sent = 0
@@ -73,13 +72,13 @@ class Session:
         """
         before = len(self._live)
         for entry in entries:
-            digest = hashlib.sha256(entry.data).digest()
+            digest = entry.digest
             if digest in self._has:
                 continue
             if entry.key in self._lazy:
                 _put(self._announced, digest)
             else:
-                self._live.append((digest, entry))
+                self._live.append(entry)
         if len(self._live) > MAX_LIVE:
             self._live.clear()
             self._overflowed = True
@@ -110,12 +109,12 @@ class Session:
         batch: list[Entry] = []
         size = 0
         while not overflowed and self._live and len(batch) < BATCH_ENTRIES:
-            digest, entry = self._live[0]
+            entry = self._live[0]
             size += len(entry.data)
             if size > BATCH_BYTES:
                 break
             self._live.popleft()
-            if digest not in self._has:  # it came from the peer itself meanwhile
+            if entry.digest not in self._has:  # it came from the peer itself meanwhile
                 batch.append(entry)
         return batch, overflowed
 

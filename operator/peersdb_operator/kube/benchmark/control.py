@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
 from peersdb_operator.errors import ControlError
+from peersdb_operator.load import Progress
 
 #: Seconds for a question: the master answers from memory.
 TIMEOUT = 1.5
@@ -25,36 +25,6 @@ MAX_ANSWER = 256 * 1024
 MAX_TEXT, MAX_PROBLEMS, MAX_NUMBER = 256, 8, 2**53
 #: A report has about ten files.
 MAX_FILES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How a run stands.
-
-    Attributes:
-        state: ``waiting`` for workers, ``running``, ``settling`` or ``done``.
-        passed: once it is done, whether nothing went wrong and all thresholds were kept.
-        stage: where it stands, in words.
-        done: the part that is done, 0 to 1.
-        wave: the wave of newcomers that it waits for, from 1; 0: none.
-        fault: whether faults are wanted now.
-        problems: what went wrong, for people.
-        p99: of replication so far, in seconds, or None.
-    """
-
-    state: str = "waiting"
-    passed: bool | None = None
-    stage: str = ""
-    done: float = 0.0
-    users: int = 0
-    workers: int = 0
-    expected: int = 0
-    requests: int = 0
-    failures: int = 0
-    wave: int = 0
-    fault: bool = False
-    problems: tuple[str, ...] = ()
-    p99: float | None = None
 
 
 class Control:

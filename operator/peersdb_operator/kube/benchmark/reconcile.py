@@ -26,7 +26,6 @@ from peersdb_operator.kube.benchmark import (
     spread,
     status,
 )
-from peersdb_operator.kube.benchmark.control import Progress
 from peersdb_operator.kube.benchmark.observed import held_up, lost, observe
 from peersdb_operator.kube.benchmark.results import Outcome
 from peersdb_operator.kube.benchmark.status import Standing
@@ -35,6 +34,7 @@ from peersdb_operator.kube.benchmark.watcher import Master
 from peersdb_operator.kube.cache import Key
 from peersdb_operator.kube.conditions import changed
 from peersdb_operator.kube.kinds import BENCHMARK, CLUSTER, JOB, SECRET, Object
+from peersdb_operator.load import Progress
 
 log = logging.getLogger("peersdb.benchmark")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from peersdb_operator.kube.benchmark.control import Progress
 from peersdb_operator.kube.benchmark.results import Outcome
+from peersdb_operator.load import Progress
 from peersdb_operator.status import Condition, made
 
 MAX_MESSAGE = 1024

@@ -18,9 +18,10 @@ import aiohttp
 
 from peersdb_operator.errors import ControlError
 from peersdb_operator.kube.benchmark import pods, results
-from peersdb_operator.kube.benchmark.control import Control, Progress
+from peersdb_operator.kube.benchmark.control import Control
 from peersdb_operator.kube.benchmark.results import Outcome
 from peersdb_operator.kube.cache import Key
+from peersdb_operator.load import Progress
 
 log = logging.getLogger("peersdb.benchmark")
 
