@@ -7,6 +7,7 @@ from typing import Any
 
 from gevent.event import Event as Signal
 
+from loadtests.evaluating import Evaluating
 from loadtests.faults import Event, Events
 from loadtests.segments import Segment
 
@@ -45,8 +46,7 @@ class Board:
     told: Signal = field(default_factory=Signal)
     """Set when an event was told."""
 
-    evaluated: Signal = field(default_factory=Signal)
-    """The evaluation of this segment has posted all."""
+    evaluating: Evaluating = field(default_factory=Evaluating)
 
     results: Path | None = None
     """Where the files are, once the run is done."""
@@ -74,7 +74,9 @@ class Board:
         if self.segment is None:
             return 0.0
         elapsed = time.monotonic() - self.began
-        part = min(1.0, elapsed / self.seconds) if self.seconds and self.state == RUNNING else 0.0
+        part = min(1.0, elapsed / self.seconds) if self.seconds else self.evaluating.part
+        if self.state != RUNNING:
+            part = 0.0
         if self.state == SETTLING:
             part = 1.0
         whole = min(1.0, (self.segment.index + part) / self.segments)

@@ -15,14 +15,13 @@ import gevent
 from gevent.event import Event as Signal
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtests import profiles
+from loadtests import evaluating, profiles
 from loadtests.board import SETTLING, Board
 from loadtests.control import Control
 from loadtests.direction import Direction
 from loadtests.errors import LoadTestError
 from loadtests.faults import Event
 from loadtests.options import Options, find_nodes, read_options, read_token
-from loadtests.profiles.evaluation import EVALUATED
 from loadtests.progress import progress
 from loadtests.results import prepare
 from loadtests.run import Run, meet_all, open_dataset
@@ -39,7 +38,12 @@ LINGER_SECONDS = 20.0
 # Who has the results says so; nobody is waited for longer.
 COLLECT_SECONDS = 600.0
 
-DATA, FINISH, LAST, CLOSE, AWAY = (f"peersdb_{name}" for name in ("data", "finish", "last", "close", "away"))
+# All processes have met the nodes by then, or never do.
+BEGIN_SECONDS = 60.0
+
+DATA, BEGIN, FINISH, LAST, CLOSE, AWAY = (
+    f"peersdb_{name}" for name in ("data", "begin", "finish", "last", "close", "away")
+)
 
 
 def on_init(environment: Any, runner: Any, **_: Any) -> None:
@@ -50,10 +54,13 @@ def on_init(environment: Any, runner: Any, **_: Any) -> None:
     # The master's options replace a worker's own, which is right for all but this one.
     environment.peersdb_regions = tuple(environment.parsed_options.region.replace(",", " ").split())
     environment.peersdb_closed = Signal()
+    environment.peersdb_begun = Signal()
     if isinstance(runner, WorkerRunner):
+        runner.register_message(BEGIN, lambda environment, **_: environment.peersdb_begun.set())
         runner.register_message(FINISH, _on_finish, concurrent=True)
         runner.register_message(CLOSE, _on_close, concurrent=True)
         runner.register_message(AWAY, _on_away)
+        evaluating.take_part(environment)
         return
     board = environment.peersdb_board = Board()
     try:
@@ -70,11 +77,13 @@ def on_init(environment: Any, runner: Any, **_: Any) -> None:
     except LoadTestError as error:
         sys.stderr.write(f"loadtests: {error}\n")
         sys.exit(2)
-    runner.register_message(EVALUATED, _on_evaluated)
+    evaluating.direct(environment, board.evaluating)
     if isinstance(runner, MasterRunner):
         runner.register_message(DATA, _on_data)
         runner.register_message(LAST, _on_last)
         gevent.spawn(_admit, environment, options, board)
+    else:
+        evaluating.take_part(environment)
 
 
 def _serve(environment: Any, options: Options, board: Board) -> None:
@@ -110,6 +119,7 @@ def on_test_start(environment: Any, **_: Any) -> None:
     """Begin a run."""
     environment.peersdb = environment.peersdb_direction = None
     environment.peersdb_closed.clear()
+    environment.peersdb_begun.clear()
     options = read_options(environment.parsed_options)
     runner = environment.runner
     if isinstance(runner, WorkerRunner):
@@ -135,10 +145,21 @@ def on_test_start(environment: Any, **_: Any) -> None:
     if not isinstance(runner, MasterRunner):
         profiles.prepare(options.profile)
         environment.peersdb = Run(environment, options, options.regions, direction.accept)
+        environment.peersdb_begun.set()
     environment.peersdb_direction = direction
     direction.started_load = time.time()
+    if isinstance(runner, MasterRunner):
+        gevent.spawn(_begin, environment, direction)
     if environment.shape_class is None:
         direction.begin(direction.plan[0])
+
+
+def _begin(environment: Any, direction: Direction) -> None:
+    """Let the workers' users begin when every worker follows its nodes: what is posted before is not seen by all."""
+    deadline = time.monotonic() + BEGIN_SECONDS
+    while not direction.ready() and time.monotonic() < deadline:
+        gevent.sleep(0.05)
+    environment.runner.send_message(BEGIN)
 
 
 def on_test_stopping(environment: Any, **_: Any) -> None:
@@ -285,12 +306,3 @@ def _on_last(environment: Any, msg: Any, **_: Any) -> None:
     direction = getattr(environment, "peersdb_latest", None)
     if direction is not None and direction.workers is not None:
         direction.workers.goodbye(msg.node_id)
-
-
-def _on_evaluated(environment: Any, msg: Any, **_: Any) -> None:
-    """The evaluation has posted all, in this process or in a worker."""
-    direction = getattr(environment, "peersdb_direction", None)
-    if direction is not None:
-        for problem in msg.data["problems"]:
-            direction.problem(problem)
-    environment.peersdb_board.evaluated.set()

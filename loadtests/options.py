@@ -141,6 +141,11 @@ def _checked(options: Options) -> Options:
         raise OptionsError("--repeats and --matrix need --run-time: how long each part takes")
     if options.run_time is not None and options.warmup >= options.run_time:
         raise OptionsError("--warmup must be shorter than --run-time, or nothing is measured")
+    sizes = options.payload_size or any(cell.payload_size for cell in options.cells)
+    if options.profile == EVALUATION and (options.warmup or sizes):
+        raise OptionsError(
+            "the evaluation posts each archive once and as it is: leave out --warmup, --payload-size and payloadSizes"
+        )
     if options.control and options.control_token_file is None:
         raise OptionsError("--control needs --control-token-file: who may see the results and end the run")
     if options.control and options.report is None:

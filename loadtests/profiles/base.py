@@ -46,13 +46,14 @@ class NodeUser(locust.FastHttpUser):  # type: ignore[misc]  # locust has no type
         self.api = NodeClient(self.node, self.client, environment.events.request.fire)
 
     def on_start(self) -> None:
-        """Begin the schedule at a random moment of its first period, so that users do not march in step.
+        """Begin when all processes do, at a random moment of the schedule's first period: not in step with others.
 
         Raises:
             StopUser: there is no node for this user.
         """
         if self.node is NOBODY:
             raise StopUser
+        self.environment.peersdb_begun.wait()
         period = 1 / (self.run_.options.rate * self.share_of_rate)
         self.schedule = Schedule(period, time.monotonic() + self.run_.rng.uniform(0, period))
 

@@ -86,6 +86,15 @@ RULES: Sequence[Rule] = (
         lambda o: "payloadSize" not in o["spec"] or "payloadSizes" not in o["spec"].get("matrix", {}),
     ),
     Rule(
+        (*_SPEC, "profile"),
+        "the evaluation posts archives of the data set as they are, payload sizes are for the other profiles",
+        ((*_SPEC, "profile"), (*_SPEC, "payloadSize"), (*_SPEC, "matrix")),
+        lambda o: (
+            o["spec"]["profile"] != "evaluation"
+            or ("payloadSize" not in o["spec"] and "payloadSizes" not in o["spec"].get("matrix", {}))
+        ),
+    ),
+    Rule(
         (*_SPEC, "newcomers"),
         "newcomers are for the profile bootstrap alone",
         ((*_SPEC, "newcomers"), (*_SPEC, "profile")),

@@ -9,7 +9,7 @@ from typing import Any
 
 from peersdb_operator.benchmark import Benchmark
 
-BOOTSTRAP, CHURN, PARTITION = "bootstrap", "churn", "partition"
+BOOTSTRAP, CHURN, PARTITION, EVALUATION = "bootstrap", "churn", "partition", "evaluation"
 
 SLACK_SECONDS, SLACK_REPEAT_SECONDS, SLACK_WAVE_SECONDS = 1800, 300, 900
 """What a run may take beyond twice its times: for starting and for its results; for each repeat of each cell to settle;
@@ -46,10 +46,11 @@ class Newcomer:
 
 def arguments(benchmark: Benchmark) -> list[str]:
     """Give the arguments that master and workers have alike, but for the members and the data set."""
-    words = ["--headless", "--profile", benchmark.profile]
-    words += ["--users", str(benchmark.users), "--spawn-rate", str(benchmark.spawn_rate)]
-    words += ["--rate", f"{benchmark.rate:g}", "--run-time", f"{benchmark.run_time:g}s"]
-    words += ["--warmup", f"{benchmark.warmup:g}", "--repeats", str(benchmark.repeats)]
+    words = ["--headless", "--profile", benchmark.profile, "--repeats", str(benchmark.repeats)]
+    if benchmark.profile != EVALUATION:  # which has one user, and ends when all is posted
+        words += ["--users", str(benchmark.users), "--spawn-rate", str(benchmark.spawn_rate)]
+        words += ["--rate", f"{benchmark.rate:g}", "--run-time", f"{benchmark.run_time:g}s"]
+        words += ["--warmup", f"{benchmark.warmup:g}"]
     matrix = {
         "regions": benchmark.matrix.regions,
         "peers": benchmark.matrix.peers,

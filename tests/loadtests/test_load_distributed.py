@@ -136,6 +136,43 @@ def test_what_one_worker_posts_another_sees_in_every_part_of_the_run(distributed
     )
 
 
+@pytest.fixture
+def folders(tmp_path):
+    """A data set of two folders."""
+    for name in ("grep", "sort"):
+        (tmp_path / "c3o" / name).mkdir(parents=True)
+        (tmp_path / "c3o" / name / "runs.tsv").write_text("machines\tseconds\n2\t150\n" * 200)
+    return tmp_path / "c3o"
+
+
+def test_of_all_workers_one_posts_the_evaluation_on_a_node_of_its_own(distributed, folders):
+    run = distributed(
+        *("--profile", "evaluation", "--dataset", folders, "--repeats", 2), workers=("asia", "eu", "us")
+    )
+    progress, code = run.collect()
+    assert (progress["passed"], code, progress["problems"]) == (True, 0, [])
+    posts = run.samples("post")
+    assert [one.segment for one in posts] == 3 * [0] + 3 * [1], (
+        "the whole and each folder, in each repeat once"
+    )
+    assert {one.source for one in posts} == {"us-0"}, "the first node that is no root"
+    seen = run.samples("replication")
+    assert len(seen) == len(posts) * 2, "the workers of the other nodes saw each there"
+    assert all(one.ok for one in seen)
+
+
+def test_an_evaluation_that_no_worker_can_post_ends_and_says_so(distributed, folders):
+    run = distributed(
+        *("--profile", "evaluation", "--dataset", folders, "--worker-timeout", 2),
+        workers=("asia", "eu"),
+        expected=3,
+    )
+    progress, code = run.collect()
+    assert (progress["passed"], code) == (False, 1)
+    assert any("no worker drives the node" in one for one in progress["problems"])
+    assert run.samples("post") == []
+
+
 def test_a_worker_that_is_killed_or_never_came_is_a_problem_and_what_it_watched_has_failed(distributed):
     run = distributed(
         *("--profile", "steady", "-u", 6, "-r", 6, "-t", "12s", "--replication-timeout", 2),

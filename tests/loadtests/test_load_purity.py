@@ -38,6 +38,7 @@ def test_watching_is_free_of_locust():
         "waves",
         "gather",
         "board",
+        "evaluating",
         "control",
     )
     assert loaded(*modules) == {"gevent"}
