@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
+import io
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from e2e_peers import Peers, eventually
+from peersdb_operator import __version__
 
 RESOURCE = "peersdbbenchmarks.peersdb.io"
 ENDED = ("Succeeded", "Failed")
@@ -79,3 +84,38 @@ class Bench:
         """Deletes it and waits until its pods are gone."""
         self.peers("delete", RESOURCE, self.name, "--ignore-not-found", "--wait=false")
         eventually(lambda: not self.pods(), f"the pods of {self.name} are gone", 60)
+
+
+#: Takes a file in base64 from its standard input and serves it.
+SERVING = """
+import base64, sys
+open("/data/data.zip", "wb").write(base64.b64decode(sys.stdin.read()))
+"""
+
+
+def served(peers: Peers, directory: Path) -> dict[str, str]:
+    """Serves a directory as one zip in the cluster; gives the URL and hash by which a data set names it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(directory.rglob("*")):
+            archive.write(path, path.relative_to(directory))
+    data = out.getvalue()
+    drop = {"capabilities": {"drop": ["ALL"]}, "allowPrivilegeEscalation": False}
+    server = {
+        "name": "server",
+        "image": f"peersdb/node:{__version__}",
+        "command": ["python3", "-m", "http.server", "8000", "--directory", "/data"],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "securityContext": drop,
+    }
+    spec = {
+        "containers": [server],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    }
+    peers.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "files"}, "spec": spec})
+    peers("wait", "--for=condition=Ready", "pod/files", "--timeout=60s")
+    peers("exec", "-i", "files", "--", "python3", "-c", SERVING, stdin=base64.b64encode(data).decode())
+    address = peers.json("get", "pod", "files")["status"]["podIP"]
+    return {"url": f"http://{address}:8000/data.zip", "sha256": hashlib.sha256(data).hexdigest()}

@@ -16,6 +16,8 @@ from pathlib import Path
 from cluster.errors import Refused
 
 LATENCY = "PEERSDB_E2E_LATENCY"
+#: A directory with folders of files, the evaluation's workload.
+DATASET = "PEERSDB_E2E_DATASET"
 
 #: Latitude and longitude in degrees of the cities, by the names of their regions.
 CITIES = {
