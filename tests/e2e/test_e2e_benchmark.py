@@ -92,6 +92,20 @@ def test_a_worker_that_is_killed_is_named_and_results_are_there(bench, peers):
     assert bench.summary()["problems"]
 
 
+def test_a_member_that_dies_is_named_and_results_are_there(bench, peers, faults):
+    bench.apply("contribution", users=3, runTime="40s", workers=1)
+    bench.running()
+    busy = {peers.json("get", "pod", pod)["spec"]["nodeName"] for pod in bench.pods()}
+    region = next(region for region in REGIONS[1:] if faults.node(region).name not in busy)
+    faults.node(region).power_off()
+    status = bench.ended(ENOUGH)
+    assert (status["phase"], bench.condition("Complete")["reason"]) == ("Failed", "RunFailed")
+    assert f"measured-{region}-0" in bench.condition("Degraded")["message"]
+    assert bench.summary()["passed"] is False
+    faults.node(region).start()
+    peers.wait("Ready", seconds=180)
+
+
 def test_churn_deletes_members_and_the_cluster_is_whole_afterwards(bench, peers):
     before = {pod: peers.json("get", "pod", pod)["metadata"]["uid"] for pod in peers.pods()}
     bench.apply("churn", users=3, runTime="60s", faults={"interval": "15s"})
