@@ -126,24 +126,21 @@ class Commands:
         wanted = asked.get("verdict", "")
         if wanted and wanted not in VERDICTS:
             raise BadRequest(f"query: verdict is one of {', '.join(VERDICTS)}, not {wanted[:80]!r}")
-        rows, last = await self.node.contributions.arrivals(int(asked["since"]), limit, asked.get("path"))
-        verdicts = await self.node.validation.verdicts([row.path for row in rows])
-        tallies = {tally: tally_document(tally) for _, tally in verdicts.values()}
-        documents = []
-        for row in rows:
-            verdict, tally = verdicts[row.path]
-            if wanted in ("", verdict if verdict in VERDICTS else "unknown"):
-                documents.append(
-                    {
-                        "path": row.path,
-                        "contributor": row.contributor,
-                        "creationTS": row.created,
-                        "name": row.name,
-                        "size": row.size,
-                        "verdict": verdict or "unknown",
-                        "tally": tallies[tally],
-                    }
-                )
+        found, last = await self.node.contributions.judged(int(asked["since"]), limit, asked.get("path"))
+        tallies = {tally: tally_document(tally) for tally in {one.tally for one in found}}
+        documents = [
+            {
+                "path": path,
+                "contributor": contributor,
+                "creationTS": created,
+                "name": name,
+                "size": size,
+                "verdict": verdict or "unknown",
+                "tally": tallies[tally],
+            }
+            for (path, contributor, created, name, size), verdict, tally in found
+            if wanted in ("", verdict if verdict in VERDICTS else "unknown")
+        ]
         return {"contributions": documents, "cursor": str(last)}
 
     async def is_valid(self, path: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from peersdb.errors import BadRequest, CorruptData, InvalidEntry, NoStore, NotVa
 from peersdb.service.environment import Environment
 from peersdb.service.files import Added, Files, Wrote, unheard
 from peersdb.service.replication import Replication
-from peersdb.service.validation import Answer, ValidationService
+from peersdb.service.validation import Answer, Listed, ValidationService
 from peersdb.store.append import MakeContribution
 from peersdb.store.blocks import insert_rows
 from peersdb.store.contents import Cursor, Row
@@ -177,6 +177,12 @@ class Contributions:
         """
         self.check_store()
         return await self._store.arrivals(after, limit, None if path is None else ipfs_path(parse_path(path)))
+
+    async def judged(self, after: int, limit: int, path: str | None = None) -> tuple[list[Listed], int]:
+        """The same, each with the verdict on it; see `ValidationService.arrivals`."""
+        self.check_store()
+        file = None if path is None else ipfs_path(parse_path(path))
+        return await self._validation.arrivals(after, limit, file)
 
     async def known_paths(self, start: str, limit: int) -> list[tuple[str, str | None]]:
         """Paths in the log that begin so, with their names; without a beginning the newest."""

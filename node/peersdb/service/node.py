@@ -40,6 +40,7 @@ from peersdb.service.unasked import Unasked
 from peersdb.service.validation import ValidationService
 from peersdb.settings import Settings
 from peersdb.store.ballots import BallotStore
+from peersdb.store.judged import JudgedContents
 from peersdb.store.log import LogState, LogStore
 from peersdb.store.repo import Repo
 from peersdb.store.tables import Members, Pins, Validations
@@ -128,6 +129,7 @@ class Node:
             host=self.host,
             table=Validations(database),
             store=ballots,
+            contents=JudgedContents(database),
             box=self.votes,
             judge=self._judge,
             environment=environment,

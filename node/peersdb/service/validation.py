@@ -8,8 +8,9 @@ judges the file itself. Only what a node found out itself is ever voted with.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -26,6 +27,8 @@ from peersdb.service.ballots import BallotBox
 from peersdb.service.environment import Environment
 from peersdb.service.judging import INTEGRITY, INTEGRITY_HASH, Judge, Judgement
 from peersdb.store.ballots import BallotStore, Said
+from peersdb.store.contents import Row
+from peersdb.store.judged import JudgedContents
 from peersdb.store.tables import Validation, Validations
 
 log = structlog.get_logger("validation")
@@ -59,6 +62,14 @@ class Answer:
     said: tuple[Said, ...]
 
 
+class Listed(NamedTuple):
+    """A contribution, the verdict on it (empty: none is known), and what the electorate says."""
+
+    row: Row
+    verdict: str
+    tally: Tally
+
+
 class ValidationService:
     """This node's judgements, and everybody's votes."""
 
@@ -69,6 +80,7 @@ class ValidationService:
         host: Host,
         table: Validations,
         store: BallotStore,
+        contents: JudgedContents,
         box: BallotBox,
         judge: Judge,
         environment: Environment,
@@ -85,6 +97,7 @@ class ValidationService:
             host: connections.
             table: this node's records.
             store: everybody's votes.
+            contents: contributions with both.
             box: casts this node's.
             judge: judges here.
             environment: time.
@@ -95,6 +108,7 @@ class ValidationService:
             read: a file's content, as far as it is here.
         """
         self._signer, self._host, self._table, self._store, self._box = signer, host, table, store, box
+        self._contents = contents
         self._judge, self._environment, self._address = judge, environment, address
         self._voters, self._percent, self._name_of, self._read = voters, percent, name_of, read
         serve_answers(host, VALIDATION_PROTOCOL, VoteRequest, self._answer)
@@ -150,20 +164,24 @@ class ValidationService:
             await self._table.keep(self._quorum_record(path, outcome, tally))
         return False
 
-    async def verdicts(self, paths: Sequence[str]) -> dict[str, tuple[str, Tally]]:
-        """The verdict on each of these files, as far as it is known here, and the tally; asks nobody."""
-        weights = self._electorate()
-        own = await self._table.verdicts(paths, self._judge.hash)
-        tallies = await self._store.tallies(paths, weights)
-        none = Tally(total=sum(weights.values()))
-        decided_by = {tally: decide(tally, self._percent).verdict for tally in {none, *tallies.values()}}
-        found = {}
-        for path in paths:
-            tally = tallies.get(path, none)
-            kept, is_own = own.get(path, ("", False))
-            decided = kept if is_own and kept in ("valid", "invalid") else ""
-            found[path] = (decided or decided_by[tally] or kept, tally)
-        return found
+    async def arrivals(self, after: int, limit: int, path: str | None = None) -> tuple[list[Listed], int]:
+        """Contributions in the order they came, each with the verdict on it as far as it is known; asks nobody.
+
+        Args:
+            after: the number of the last one that is known already; 0 for all.
+            limit: so many at most.
+            path: only those of this file.
+
+        Returns:
+            The contributions, and the number of the last one (or ``after``).
+        """
+        found, last = await self._contents.arrivals(after, limit, path, self._electorate(), self._judge.hash)
+        by_votes = {tally: decide(tally, self._percent).verdict for tally in {one.tally for one in found}}
+        listed = []
+        for row, kept, is_own, tally in found:
+            own = kept if is_own and kept in ("valid", "invalid") else ""
+            listed.append(Listed(row, own or by_votes[tally] or kept, tally))
+        return listed, last
 
     # --- by votes ------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from itertools import groupby
 from peersdb.core.ballots import Ballot, Vote, decode_ballot
 from peersdb.core.cid import ipfs_path
 from peersdb.core.identity import peer_id_of
-from peersdb.core.quorum import Tally, verdict_of
+from peersdb.core.quorum import verdict_of
 from peersdb.core.wire import MAX_BALLOTS, MAX_CHAINS
 from peersdb.store.database import Database
 
@@ -187,43 +186,6 @@ class BallotStore:
             }
         )
 
-    async def tallies(self, paths: Sequence[str], weights: Mapping[str, int]) -> dict[str, Tally]:
-        """What the electorate says of each of these files; without those nobody said anything of.
-
-        Args:
-            paths: ``/ipfs/<cid>``.
-            weights: peer id → weight.
-        """
-
-        def job(conn: sqlite3.Connection) -> dict[str, Tally]:
-            names = dict(
-                conn.execute(
-                    "SELECT id, path FROM voted WHERE path IN (SELECT value FROM json_each(?))",
-                    (json.dumps(paths),),
-                ).fetchall()
-            )
-            files = json.dumps(list(names))
-            counted: dict[int, tuple[int, int, int, int]] = {}
-            for weight, among in _classes(conn, weights).items():
-                rows = conn.execute(
-                    "SELECT file, sum(verdict = 'valid'), sum(verdict = 'invalid'), count(*) FROM votes"  # noqa: S608
-                    f" WHERE file IN (SELECT value FROM json_each(?)) {among} GROUP BY file",
-                    (files,),
-                )
-                for file, valid, invalid, number in rows:
-                    before = counted.get(file, (0, 0, 0, 0))
-                    other = number - valid - invalid
-                    more = weight * valid, weight * invalid, weight * other, number
-                    counted[file] = (
-                        before[0] + more[0], before[1] + more[1], before[2] + more[2], before[3] + more[3]
-                    )  # fmt: skip
-            total = sum(weights.values())
-            # Most files have one of few tallies: what is made of one is made once.
-            made = {sums: Tally(*sums[:3], total, sums[3]) for sums in set(counted.values())}
-            return {names[file]: made[sums] for file, sums in counted.items()}
-
-        return await self._database.read(job)
-
     async def verdicts(self, path: str) -> dict[str, str]:
         """What each voter says of one file: peer id → verdict."""
 
@@ -385,23 +347,6 @@ def _voter(conn: sqlite3.Connection, key: bytes) -> int | None:
             conn.execute("INSERT INTO voters (key, peer) VALUES (?, ?)", (key, peer_id_of(key))).lastrowid,
         )
     return int(row[0])
-
-
-def _classes(conn: sqlite3.Connection, weights: Mapping[str, int]) -> dict[int, str]:
-    """The voters of an electorate by their weight, as a condition on votes: few weights, so few queries.
-
-    Numbers are written out, and not searched for one by one (+): all of a file's votes lie side by side. Where every
-    voter is of one class, as it mostly is, nothing is compared at all.
-    """
-    voters = conn.execute("SELECT id, peer FROM voters").fetchall()
-    classes: dict[int, list[int]] = {}
-    for id_, peer in voters:
-        if peer in weights:
-            classes.setdefault(weights[peer], []).append(id_)
-    return {
-        weight: "" if len(ids) == len(voters) else f"AND +voter IN ({','.join(map(str, ids))})"
-        for weight, ids in classes.items()
-    }
 
 
 def _on(path: str, ballot: Ballot) -> tuple[Vote, ...]:

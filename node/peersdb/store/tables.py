@@ -5,9 +5,8 @@ Functions with a connection are for jobs that must be one transaction with somet
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from peersdb.core.records import MemberRecord
@@ -201,24 +200,6 @@ class Validations:
         def job(conn: sqlite3.Connection) -> Validation | None:
             row = conn.execute("SELECT * FROM validations WHERE path = ?", (path,)).fetchone()
             return Validation(row[0], bool(row[1]), *row[2:]) if row else None
-
-        return await self._database.read(job)
-
-    async def verdicts(self, paths: Sequence[str], plan: bytes) -> dict[str, tuple[str, bool]]:
-        """The verdicts kept on these files, and whether each is this node's own.
-
-        Args:
-            paths: the files.
-            plan: hash of all that judges here now; what was judged otherwise is left out.
-        """
-
-        def job(conn: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
-            rows = conn.execute(
-                "SELECT path, verdict, votes = 0 FROM validations"
-                " WHERE path IN (SELECT value FROM json_each(?)) AND (votes > 0 OR plan = ?)",
-                (json.dumps(list(paths)), plan),
-            )
-            return {path: (verdict, bool(own)) for path, verdict, own in rows}
 
         return await self._database.read(job)
 

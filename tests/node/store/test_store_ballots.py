@@ -1,13 +1,10 @@
 """Ballots are kept in their order, the newest judgement of a file counts, and tallies are what votes come to."""
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 from store_helpers import MANIFEST, SIGNERS, append, fresh_log
 
-from peersdb.core.ballots import VERDICTS, Vote, create_ballot, log_hash
+from peersdb.core.ballots import Vote, create_ballot, log_hash
 from peersdb.core.cid import CID, ipfs_path
-from peersdb.core.quorum import Tally, count
 from peersdb.store import ballots as module
 from peersdb.store.ballots import MAX_EPOCHS, BallotStore
 
@@ -154,32 +151,6 @@ async def test_what_a_peer_lacks_comes_in_batches_until_it_lacks_nothing():
         )
 
 
-@few
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(0, 2),
-            st.lists(st.tuples(st.integers(0, 4), st.sampled_from(VERDICTS)), min_size=1, max_size=4),
-        ),
-        max_size=12,
-    ),
-    st.lists(st.integers(1, 3), min_size=3, max_size=3),
-)
-async def test_tallies_are_what_the_votes_come_to(said, weight):
-    weights = {signer.peer_id: weight[place] for place, signer in enumerate(SIGNERS)}
-    async with opened() as log:
-        store, voters = BallotStore(log._database), [Voter(signer) for signer in SIGNERS]
-        for who, votes in said:
-            await store.keep(
-                [voters[who].says(*(vote(number, verdict) for number, verdict in dict(votes).items()))]
-            )
-        paths = [path(number) for number in range(5)]
-        tallies = await store.tallies(paths, weights)
-        for number, one in enumerate(paths):
-            expected = count(await verdicts(store, number), weights)
-            assert tallies.get(one, Tally(total=sum(weights.values()))) == expected
-
-
 async def test_own_ballots_go_on_where_the_last_one_ended():
     async with opened() as log:
         store, signer = BallotStore(log._database), SIGNERS[0]
@@ -198,11 +169,3 @@ async def test_own_ballots_go_on_where_the_last_one_ended():
         assert dict(await store.said_by(signer.public_key, "", 9)).keys() == {path(1), path(2), path(3)}
         assert await store.own_on(signer.public_key, path(2)) == second.data
         assert await store.own_on(signer.public_key, path(9)) is None
-
-
-@pytest.mark.parametrize("weights", [{}, {"nobody": 1}])
-async def test_an_electorate_that_said_nothing_has_no_tally(weights):
-    async with opened() as log:
-        store = BallotStore(log._database)
-        await store.keep([Voter(SIGNERS[0]).says(vote(1))])
-        assert await store.tallies([path(1), path(2)], weights) == {}

@@ -69,9 +69,6 @@ async def test_a_newer_validation_replaces_the_older(repo):
         record = Validation("/ipfs/a", valid, votes, "integrity/1", votes, verdict, b"plan", "why")
         await repo.database.write(lambda conn, record=record: record_validation(conn, record), durable=False)
         assert await validations.get("/ipfs/a") == record
-        known = {"/ipfs/a": (verdict, votes == 0)}
-        assert await validations.verdicts(["/ipfs/a", "/ipfs/b"], b"plan") == known
-        assert await validations.verdicts(["/ipfs/a"], b"other") == (known if votes else {})
 
 
 async def test_of_a_member_s_records_the_newest_is_kept(repo):
