@@ -158,6 +158,8 @@ class Node:
             validate=self.contributions.judge,
             environment=environment,
         )
+        if settings.validate:
+            self.validation.sooner = self._unasked.sooner
         self.changes = Changes(self._log, self.contributions.check_store, environment)
         self.contributions.on_post = self._posted
         self._healing = Healing(

@@ -24,6 +24,8 @@ log = structlog.get_logger("validation")
 PAGE = 64
 #: Files of unknown size are fetched; known to be larger than this (bytes) they are judged when somebody asks.
 MAX_SIZE = 1024**3
+#: Files that others ask about and that are judged ahead of their turn at a time: two judged, the rest waiting.
+MAX_ASKED = 16
 #: The log is looked at so often (seconds) even if nothing was heard.
 IDLE = 30.0
 #: A node that hears of a contribution waits so long (seconds, and up to half as much again): others may be faster.
@@ -60,6 +62,23 @@ class Unasked:
         self._arrived = trio.Event()
         self._again: dict[str, float] = {}
         self._after = 0
+        self._under: dict[str, trio.Event] = {}
+        self._asked = 0
+
+    async def sooner(self, path: str) -> None:
+        """Judges a contribution that somebody asks about ahead of its turn; waits for one that is under judgement.
+
+        Only what would be judged anyway, so whoever asks changes the order alone; what is asked beyond `MAX_ASKED`
+        keeps its turn.
+        """
+        rows, _ = await self._store.arrivals(0, 1, path)
+        if not self._may(rows) or self._asked >= MAX_ASKED:
+            return
+        self._asked += 1
+        try:
+            await self._judge(path)
+        finally:
+            self._asked -= 1
 
     def wake(self) -> None:
         """Something arrived."""
@@ -83,9 +102,13 @@ class Unasked:
                 await trio.sleep(self._environment.jitter(PATIENCE))
 
     def _in_turn(self, rows: list[Row]) -> list[Row]:
-        rows = [row for row in rows if row.size is None or row.size <= MAX_SIZE]
+        rows = self._may(rows)
         random.Random(self._environment.random.random()).shuffle(rows)  # noqa: S311 - an order, not a secret
         return sorted(rows, key=lambda row: row.contributor != self._peer_id)
+
+    @staticmethod
+    def _may(rows: list[Row]) -> list[Row]:
+        return [row for row in rows if row.size is None or row.size <= MAX_SIZE]
 
     def _due(self) -> list[str]:
         now = trio.current_time()
@@ -106,6 +129,9 @@ class Unasked:
                 nursery.start_soon(work)
 
     async def _judge(self, path: str) -> None:
+        while (under := self._under.get(path)) is not None:
+            await under.wait()  # it may have been given up, so it is looked at again
+        self._under[path] = done = trio.Event()
         try:
             if await self._needs(path):
                 await self._validate(path)
@@ -113,3 +139,6 @@ class Unasked:
             log.info("a file could not be judged now", path=path, code=error.code, error=str(error))
             if len(self._again) < MAX_RETRIES:
                 self._again[path] = trio.current_time() + RETRY
+        finally:
+            del self._under[path]
+            done.set()

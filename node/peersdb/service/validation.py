@@ -15,17 +15,18 @@ from typing import NamedTuple
 import structlog
 import trio
 
-from peersdb.core.ballots import Vote, decode_ballot, log_hash, verify
+from peersdb.core.ballots import Vote
 from peersdb.core.cid import CID, ipfs_path
 from peersdb.core.identity import Signer
-from peersdb.core.quorum import Outcome, Tally, count, decide, verdict_of
+from peersdb.core.quorum import Outcome, Tally, count, decide
 from peersdb.core.wire import VALIDATION_PROTOCOL, Message, VoteAnswer, VoteRequest
-from peersdb.errors import InvalidMessage, InvalidRecord, PeersDBError
-from peersdb.net.ask import ask, serve_answers
+from peersdb.errors import InvalidMessage
+from peersdb.net.ask import serve_answers
 from peersdb.net.host import Host
-from peersdb.service.ballots import BallotBox
+from peersdb.service.ballots import GATHER, BallotBox
 from peersdb.service.environment import Environment
 from peersdb.service.judging import INTEGRITY, INTEGRITY_HASH, Judge, Judgement
+from peersdb.service.livevotes import LiveVotes
 from peersdb.store.ballots import BallotStore, Said
 from peersdb.store.contents import Row
 from peersdb.store.judged import JudgedContents
@@ -33,12 +34,8 @@ from peersdb.store.tables import Validation, Validations
 
 log = structlog.get_logger("validation")
 
-#: Votes are waited for so long (seconds); then the node judges the file itself.
-DEADLINE = 2.0
 #: Who is asked may judge the file now, if that takes no longer (seconds).
 ANSWER_WITHIN = 1.5
-#: Peers asked at once.
-ASK_AT_ONCE = 16
 #: Voters whose votes one answer tells.
 MAX_SAID = 256
 
@@ -111,6 +108,10 @@ class ValidationService:
         self._contents = contents
         self._judge, self._environment, self._address = judge, environment, address
         self._voters, self._percent, self._name_of, self._read = voters, percent, name_of, read
+        self._live = LiveVotes(host=host, store=store, address=address, percent=percent)
+        self.sooner: Callable[[str], Awaitable[None]] | None = None
+        """Judges a file that this node would judge unasked, ahead of its turn; None where it judges nothing unasked."""
+
         serve_answers(host, VALIDATION_PROTOCOL, VoteRequest, self._answer)
 
     def made_here(self, root: CID) -> Validation:
@@ -198,7 +199,7 @@ class ValidationService:
         votes = await self._store.verdicts(path)
         tally = count(votes, weights)
         if not decide(tally, self._percent).final:
-            await self._ask_the_rest(root, votes, weights)
+            votes = await self._live.top_up(root, votes, weights)
             tally = count(votes, weights)
         outcome = decide(tally, self._percent)
         if not outcome.verdict:
@@ -207,68 +208,38 @@ class ValidationService:
         await self._table.keep(record)
         return await self._answer_of(record, VOTES)
 
-    async def _ask_the_rest(self, root: CID, votes: dict[str, str], weights: Mapping[str, int]) -> None:
-        """Adds the votes of connected voters that have not voted, until the outcome cannot change or time is up."""
-        limit = trio.CapacityLimiter(ASK_AT_ONCE)
-        with trio.move_on_after(DEADLINE):
-            async with trio.open_nursery() as nursery:
-
-                async def collect(peer: str) -> None:
-                    async with limit:
-                        verdict = await self._vote_of(peer, root)
-                    if verdict:
-                        votes[peer] = verdict
-                    if decide(count(votes, weights), self._percent).final:
-                        nursery.cancel_scope.cancel()
-
-                for peer in self._host.connected:
-                    if peer in weights and peer not in votes:
-                        nursery.start_soon(collect, peer)
-
-    async def _vote_of(self, peer: str, root: CID) -> str:
-        """A peer's own verdict on this file, or nothing."""
-        try:
-            answer = await ask(self._host, peer, VALIDATION_PROTOCOL, VoteRequest(bytes(root)), DEADLINE)
-            return await self._verdict_in(answer, peer, root)
-        except InvalidRecord as error:
-            log.warning(
-                "a peer sent a vote that does not count", peer=peer, path=ipfs_path(root), error=str(error)
-            )
-            return ""
-        except PeersDBError as error:
-            log.info("no vote from a peer", peer=peer, path=ipfs_path(root), error=str(error))
-            return ""
-
-    async def _verdict_in(self, answer: Message, peer: str, root: CID) -> str:
-        if not isinstance(answer, VoteAnswer):
-            raise InvalidMessage(f"peer {peer} answered {type(answer).__name__} for its vote")
-        if not answer.ballot:
-            return ""
-        ballot = decode_ballot(answer.ballot)
-        votes = [vote for vote in ballot.votes if vote.cid == root]
-        address = self._address()
-        if ballot.peer_id != peer or not votes or not address or ballot.log != log_hash(address):
-            raise InvalidRecord(f"a vote of {ballot.peer_id} that is not its own on this file")
-        await trio.to_thread.run_sync(verify, ballot)
-        return verdict_of(vote.verdict for vote in votes)
-
     async def _answer(self, message: Message) -> Message:
+        """This node's own vote, as signed. What it judges unasked it judges now, if it has not yet."""
         if not isinstance(message, VoteRequest):
             raise InvalidMessage("a vote is asked for by a VoteRequest")
         root = CID.from_bytes(message.cid)
         path = ipfs_path(root)
-        record = await self._table.get(path)
-        if record is None or not record.is_own or self._address() is None:
+        if self._address() is None:
             return VoteAnswer(b"")
-        if not self._stands(record):  # it was posted here, or the validators are others by now
-            with trio.move_on_after(ANSWER_WITHIN):
-                record = await self._judge_here(root)
-        ballot = await self._store.own_on(self._signer.public_key, path)
-        if ballot is None and self._stands(record):
+        ballot = None
+        with trio.move_on_after(ANSWER_WITHIN):
+            record = await self._table.get(path)
+            if record is not None and record.is_own:
+                if not self._stands(record):  # it was posted here, or the validators are others by now
+                    await self._judge_here(root)
+            elif self.sooner is not None:
+                await self.sooner(path)
+            ballot = await self._own_ballot(path)
+        record = await self._table.get(path)
+        if ballot is None and record is not None and self._stands(record):
             # Whole by the way it came, and nobody but the asker has wanted to know.
             await self._box.cast((Vote(root, INTEGRITY, INTEGRITY_HASH, record.verdict),), wait=True)
             ballot = await self._store.own_on(self._signer.public_key, path)
         return VoteAnswer(ballot or b"")
+
+    async def _own_ballot(self, path: str) -> bytes | None:
+        """This node's vote on a file that it has judged with its validators: it is cast a moment after."""
+        while (ballot := await self._store.own_on(self._signer.public_key, path)) is None:
+            record = await self._table.get(path)
+            if record is None or not self._stands(record) or record.validator == INTEGRITY:
+                return None
+            await trio.sleep(GATHER)
+        return ballot
 
     # --- records -------------------------------------------------------------------------------------
 

@@ -7,11 +7,12 @@ import pytest
 import trio
 from service_helpers import address, eventually, same, stranger, world
 
-from peersdb.core.ballots import Vote, create_ballot, log_hash
+from peersdb.core.ballots import Vote, create_ballot, decode_ballot, log_hash
 from peersdb.core.cid import parse_path
 from peersdb.core.wire import VALIDATION_PROTOCOL, Ballots, VoteAnswer, VoteRequest
 from peersdb.errors import SandboxUnavailable, SettingsError
 from peersdb.net.ask import ask, serve_answers
+from peersdb.service import unasked
 
 GOOD, BROKEN = b'{"a": [1, 2, 3]}\n', b'{"a": [1, 2, \n'
 
@@ -217,6 +218,64 @@ async def test_arrivals_are_judged_unasked_and_once_there_is_a_quorum_by_nobody_
         # Of three peers two are more than half: hardly ever do all four have to judge a file.
         votes = [len(await root.votes._store.verdicts(path)) for path in paths]
         assert all(2 <= number <= 4 for number in votes)
+
+
+async def ballot_of(node, peer, path):
+    """What a peer answers who asks it for its vote."""
+    request = VoteRequest(bytes(parse_path(path)))
+    return (await ask(node.host, peer.host.peer_id, VALIDATION_PROTOCOL, request)).ballot
+
+
+async def test_who_judges_unasked_judges_at_once_what_it_is_asked_about(tmp_path, monkeypatch):
+    monkeypatch.setattr(unasked, "PATIENCE", 3600.0)  # what arrives waits for its turn
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        judge, other = [
+            await nodes.start(name, bootstrap=(address(root),), validate=validate)
+            for name, validate in (("judge", True), ("other", False))
+        ]
+        await eventually(lambda: len(judge.host.connected) == len(other.host.connected) == 2)
+        path = await share(root, BROKEN, "broken.json")
+        await eventually(lambda: same(root, judge, other))
+        unknown = "/ipfs/bafkreibyklockzfol3n4suwf34hrgptneg3lppbrqo5wrdussz7vw3sdx4"
+
+        async def answered():  # not the first time where the sandbox still starts
+            return await ballot_of(root, judge, path)
+
+        await eventually(answered)
+        ballot = await answered()
+        assert {vote.validator: vote.verdict for vote in decode_ballot(ballot).votes} == {
+            "integrity/1": "valid",
+            "size/1": "valid",
+            "json/1": "invalid",
+        }
+        assert (await judge.votes._store.counts())[1] == 3  # validators, of one judgement
+        assert await ballot_of(root, judge, unknown) == b""
+        assert await ballot_of(root, other, path) == b""
+        assert await judge.validation._table.get(unknown) is None
+
+
+async def test_votes_that_arrive_while_peers_are_asked_count(tmp_path):
+    async with world(tmp_path) as nodes:
+        root, (a, b, c) = await cluster(nodes, 3)
+        path = await share(root, BROKEN, "broken.json")
+        await eventually(lambda: same(root, a, b, c))
+
+        async def no_answer(_):
+            await trio.sleep_forever()
+
+        serve_answers(a.host, VALIDATION_PROTOCOL, VoteRequest, no_answer)
+        async with trio.open_nursery() as nursery:
+
+            async def vote_meanwhile():
+                await trio.sleep(0.5)
+                for node in (a, b):
+                    await node.contributions.validate(path)
+
+            nursery.start_soon(vote_meanwhile)
+            with trio.fail_after(10):
+                answer = await c.contributions.is_valid(path)
+        assert (answer.record.verdict, answer.decided_by) == ("invalid", "votes")
 
 
 async def test_rules_choose_validators_and_other_rules_judge_anew(tmp_path):

@@ -1,0 +1,113 @@
+"""Votes that are not here yet: those who have not voted are asked, while what others tell goes on arriving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+import trio
+
+from peersdb.core.ballots import decode_ballot, log_hash, verify
+from peersdb.core.cid import CID, ipfs_path
+from peersdb.core.quorum import count, decide, verdict_of
+from peersdb.core.wire import VALIDATION_PROTOCOL, Message, VoteAnswer, VoteRequest
+from peersdb.errors import InvalidMessage, InvalidRecord, PeersDBError
+from peersdb.net.ask import ask
+from peersdb.net.host import Host
+from peersdb.store.ballots import BallotStore
+
+log = structlog.get_logger("validation")
+
+#: Votes are waited for so long (seconds); then the node judges the file itself.
+DEADLINE = 2.0
+#: Peers asked at once.
+ASK_AT_ONCE = 16
+#: What arrived meanwhile is looked at so often (seconds): a small part of a second, for one row of an index each.
+LOOK = 0.05
+
+
+class LiveVotes:
+    """Asks connected voters."""
+
+    def __init__(
+        self, *, host: Host, store: BallotStore, address: Callable[[], str | None], percent: int
+    ) -> None:
+        """Asks nobody yet.
+
+        Args:
+            host: connections.
+            store: everybody's votes.
+            address: of the log that this node holds.
+            percent: a side needs more than this share of the electorate's weight.
+        """
+        self._host, self._store, self._address, self._percent = host, store, address, percent
+
+    async def top_up(self, root: CID, votes: Mapping[str, str], weights: Mapping[str, int]) -> dict[str, str]:
+        """The votes on a file with those that voters cast when asked, or that arrived meanwhile.
+
+        Ends when the outcome cannot change any more, all that were asked have answered, or time is up.
+
+        Args:
+            root: the file.
+            votes: those that are here: voter → verdict.
+            weights: the electorate.
+        """
+        found = dict(votes)
+        path = ipfs_path(root)
+        limit = trio.CapacityLimiter(ASK_AT_ONCE)
+        silent = [peer for peer in self._host.connected if peer in weights and peer not in votes]
+
+        def final() -> bool:
+            return decide(count(found, weights), self._percent).final
+
+        with trio.move_on_after(DEADLINE) as time:
+            async with trio.open_nursery() as looking:
+
+                async def look() -> None:
+                    while not final():
+                        await trio.sleep(LOOK)
+                        found.update(await self._store.verdicts(path))
+                    time.cancel()
+
+                looking.start_soon(look)
+                async with trio.open_nursery() as asking:
+
+                    async def collect(peer: str) -> None:
+                        async with limit:
+                            verdict = await self._vote_of(peer, root)
+                        if verdict:
+                            found.setdefault(peer, verdict)
+                        if final():
+                            time.cancel()
+
+                    for peer in silent:
+                        asking.start_soon(collect, peer)
+                looking.cancel_scope.cancel()
+        return found
+
+    async def _vote_of(self, peer: str, root: CID) -> str:
+        """A peer's own verdict on this file, or nothing."""
+        try:
+            answer = await ask(self._host, peer, VALIDATION_PROTOCOL, VoteRequest(bytes(root)), DEADLINE)
+            return await self._verdict_in(answer, peer, root)
+        except InvalidRecord as error:
+            log.warning(
+                "a peer sent a vote that does not count", peer=peer, path=ipfs_path(root), error=str(error)
+            )
+            return ""
+        except PeersDBError as error:
+            log.info("no vote from a peer", peer=peer, path=ipfs_path(root), error=str(error))
+            return ""
+
+    async def _verdict_in(self, answer: Message, peer: str, root: CID) -> str:
+        if not isinstance(answer, VoteAnswer):
+            raise InvalidMessage(f"peer {peer} answered {type(answer).__name__} for its vote")
+        if not answer.ballot:
+            return ""
+        ballot = decode_ballot(answer.ballot)
+        votes = [vote for vote in ballot.votes if vote.cid == root]
+        address = self._address()
+        if ballot.peer_id != peer or not votes or not address or ballot.log != log_hash(address):
+            raise InvalidRecord(f"a vote of {ballot.peer_id} that is not its own on this file")
+        await trio.to_thread.run_sync(verify, ballot)
+        return verdict_of(vote.verdict for vote in votes)
