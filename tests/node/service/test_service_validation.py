@@ -258,8 +258,10 @@ async def test_who_judges_unasked_judges_at_once_what_it_is_asked_about(tmp_path
 async def test_votes_that_arrive_while_peers_are_asked_count(tmp_path):
     async with world(tmp_path) as nodes:
         root, (a, b, c) = await cluster(nodes, 3)
-        path = await share(root, BROKEN, "broken.json")
+        first, path = await share(root, GOOD, "good.json"), await share(root, BROKEN, "broken.json")
         await eventually(lambda: same(root, a, b, c))
+        for node in (a, b):  # their sandboxes run
+            await node.contributions.validate(first)
 
         async def no_answer(_):
             await trio.sleep_forever()
@@ -268,7 +270,7 @@ async def test_votes_that_arrive_while_peers_are_asked_count(tmp_path):
         async with trio.open_nursery() as nursery:
 
             async def vote_meanwhile():
-                await trio.sleep(0.5)
+                await trio.sleep(0.3)
                 for node in (a, b):
                     await node.contributions.validate(path)
 
