@@ -10,13 +10,17 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hash
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 E2E_ARGS ?=
-# Most of a test with real processes is waiting: four at once fill two cores.
-PYTEST_ARGS ?= -n 4 --dist loadfile
+PYTEST_ARGS ?=
+# Most of a test with real processes is waiting: four at once fill two cores. A directory's files follow each other, so
+# that what its tests share (an API server) is there for a short time only.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+# Many environments set it, and each of hundreds of processes would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 WAN := asia-east2,australia-southeast1,europe-west3,me-west1,southamerica-east1,us-west1
 CLUSTER := PYTHONPATH=tests/e2e $(BIN)/python -m cluster
 
-.PHONY: help demo test test-api test-load check bench format lock clean cluster-build cluster-up cluster-down e2e e2e-wan
+.PHONY: help demo test test-long test-api check bench format lock clean cluster-build cluster-up cluster-down e2e e2e-wan
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,13 +40,13 @@ demo: $(READY) ## a three-region cluster on this machine: share files, measure, 
 	@$(BIN)/python scripts/demo.py $(DEMO_ARGS)
 
 test: $(READY) ## the tests (under 5 minutes)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(PYTEST)
+
+test-long: $(READY) ## the tests that take long, which `make test` leaves out
+	@$(PYTEST) -m slow
 
 test-api: $(READY) ## all tests of the operator against a real API server, the long ones too (make cluster-build)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "" tests/operator_api
-
-test-load: $(READY) ## all tests of the load tests, the long runs of locust too (4 minutes)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "" tests/loadtests tests/operator/test_benchmark_real.py
+	@$(PYTEST) -m "" tests/operator_api
 
 check: $(READY) ## lint, formatting, types and layers
 	@$(BIN)/ruff check .

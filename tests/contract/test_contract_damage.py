@@ -72,7 +72,10 @@ def damage(node: Node) -> dict[str, Any]:
     return found or {}
 
 
-@pytest.mark.parametrize("named", DAMAGED)
+@pytest.mark.parametrize(
+    "named",
+    ["entries: page {}", *(pytest.param(name, marks=pytest.mark.slow) for name in list(DAMAGED)[1:])],
+)
 def test_a_damaged_page_is_named_and_everything_is_there_again(pair: list[Node], named: str) -> None:
     root, peer = pair
     expected = root.query()

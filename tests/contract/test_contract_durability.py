@@ -13,7 +13,6 @@ from contract_nodes import Node, Nodes, eventually, free_port
 
 pytestmark = pytest.mark.processes
 
-ROUNDS = 8
 #: Posts before a kill: from the first one to well after the start.
 MOST_POSTS = 80
 
@@ -54,18 +53,19 @@ def post_until_it_dies(node: Node, number: int, kill_after: int) -> list[bytes]:
     return acknowledged
 
 
-def test_no_acknowledged_post_is_lost_by_kill_9(nodes: Nodes) -> None:
-    moments = random.Random(3)
+@pytest.mark.parametrize("rounds", [2, pytest.param(12, marks=pytest.mark.slow)])
+def test_no_acknowledged_post_is_lost_by_kill_9(nodes: Nodes, rounds: int) -> None:
+    moments = random.Random(rounds)
     node = nodes.make("root", "-root")
     expected: set[bytes] = set()
-    for number in range(ROUNDS):
+    for number in range(rounds):
         node.start().wait_ready()
         expected.update(post_until_it_dies(node, number, moments.randint(1, MOST_POSTS)))
     node.start().wait_ready()
     paths = node.paths()
     entries = len(paths)
     # Each kill may have left one post of each connection that was done and not yet answered.
-    assert len(expected) <= entries <= len(expected) + 2 * ROUNDS
+    assert len(expected) <= entries <= len(expected) + 2 * rounds
     assert len(set(paths)) == entries
     served = {node.get(path) for path in paths}
     assert expected <= served

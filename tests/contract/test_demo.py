@@ -29,6 +29,7 @@ def left_behind(directory):
     return found
 
 
+@pytest.mark.slow
 def test_the_demo_works_and_leaves_only_its_report(tmp_path):
     directory = tmp_path / "run"
     done = subprocess.run(
@@ -57,7 +58,7 @@ def test_the_demo_works_and_leaves_only_its_report(tmp_path):
     assert not left_behind(directory)
 
 
-@pytest.mark.parametrize("moment", ["Starting", "locust -f"])
+@pytest.mark.parametrize("moment", ["Starting", pytest.param("locust -f", marks=pytest.mark.slow)])
 def test_ctrl_c_at_any_time_leaves_no_process(tmp_path, moment):
     directory = tmp_path / "run"
     with subprocess.Popen(

@@ -57,6 +57,7 @@ def test_a_service_account_may_do_what_it_was_given_and_nothing_else(server, kub
         reader(*as_reader, "get", "secrets")
 
 
+@pytest.mark.slow
 def test_what_it_holds_outlives_a_restart(server, kubectl):
     kubectl("create", "configmap", "kept", "--from-literal=a=b")
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -69,6 +70,7 @@ def test_a_token_serves_as_well_as_a_certificate(server, kubectl):
     assert "system:masters" in by_token("auth", "whoami")
 
 
+@pytest.mark.slow
 def test_several_run_side_by_side(server, kubectl, tmp_path):
     with api_server(tmp_path / "other") as kubeconfig:
         other = Kubectl(kubeconfig, kubectl.program)
@@ -77,6 +79,7 @@ def test_several_run_side_by_side(server, kubectl, tmp_path):
             kubectl("get", "configmap", "other")
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_is_named_with_the_end_of_its_log(server, tmp_path):
     with ApiServer(tmp_path / "broken") as broken:
         broken._processes["etcd"].kill()
@@ -100,6 +103,7 @@ def test_controllers_make_pods_of_a_stateful_set(server, tmp_path):
         assert sorted(pod["metadata"]["name"] for pod in pods["items"]) == ["a-0", "a-1"]
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_the_test_process_is_killed(server, tmp_path):
     """The programs go with whoever started them, also when that gets no time to say goodbye."""
     argv = [sys.executable, "-m", "cluster", "api", "--dir", str(tmp_path)]
@@ -113,6 +117,7 @@ def test_nothing_is_left_when_the_test_process_is_killed(server, tmp_path):
     assert (len(gone), alive) == (2, [])
 
 
+@pytest.mark.slow
 def test_the_command_ends_all_on_sigterm(server, tmp_path):
     argv = [sys.executable, "-m", "cluster", "api", "--dir", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}

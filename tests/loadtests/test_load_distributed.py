@@ -15,7 +15,7 @@ import pytest
 from loadtests.process import child, free_port, tail
 from loadtests.samples import read_samples
 
-pytestmark = [pytest.mark.processes, pytest.mark.slow_load]
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_SECONDS = 100.0

@@ -64,7 +64,7 @@ def summary(directory):
 def test_a_mixed_run_measures_every_kind_of_event(cluster, tmp_path):
     report = tmp_path / "report"
     done = locust(
-        *("-u", 8, "-r", 8, "-t", "6s", "--newcomers", 1, "--nodes", named(cluster), "--report", report),
+        *("-u", 6, "-r", 6, "-t", "5s", "--newcomers", 1, "--nodes", named(cluster), "--report", report),
         *("--csv", tmp_path / "locust"),
     )
     assert done.returncode == 0, done.stderr
@@ -109,7 +109,7 @@ def test_the_evaluation_posts_each_archive_in_turn_and_gathers(cluster, tmp_path
 def test_several_processes_deliver_every_sample(cluster, tmp_path):
     report, port = tmp_path / "report", free_port()
     done = locust(
-        *("-u", 6, "-r", 6, "-t", "4s", "--newcomers", 0, "--processes", 2),
+        *("-u", 4, "-r", 4, "-t", "2s", "--newcomers", 0, "--processes", 2),
         *("--nodes", named(cluster), "--report", report, "--csv", tmp_path / "locust"),
         *("--master-bind-port", port, "--master-port", port),
     )
@@ -158,6 +158,7 @@ def test_a_runner_that_is_killed_leaves_no_newcomer(cluster):
     until(lambda: not newcomers(), "the newcomer ends with its runner")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_of_several_processes_with_its_report(cluster, tmp_path):
     report, port = tmp_path / "report", free_port()
     command = [

@@ -24,7 +24,7 @@ def test_every_profile_that_can_be_named_is_there():
 
 
 @pytest.mark.processes
-@pytest.mark.slow_load
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("profile", "arguments", "kinds"),
     [

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from operator_cluster import Local, end, manifest, measure
 
-pytestmark = [pytest.mark.processes, pytest.mark.slow_load]
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
 def test_contribution_on_two_regions_ends_with_a_report_of_what_was_replicated(tmp_path):

@@ -139,7 +139,7 @@ def test_the_oldest_has_the_cluster_and_the_next_follows_by_itself(api):
     api.run(scenario)
 
 
-@pytest.mark.slow_api
+@pytest.mark.slow
 def test_a_run_waits_for_its_cluster_and_fails_when_it_is_deleted(api):
     async def scenario():
         async with field(api) as it:
@@ -174,7 +174,7 @@ def test_what_the_cluster_cannot_do_is_refused_with_what_to_do(api):
     api.run(scenario)
 
 
-@pytest.mark.slow_api
+@pytest.mark.slow
 def test_an_operator_that_starts_anew_in_any_phase_brings_the_run_to_the_same_end(api):
     async def scenario():
         async with field(api) as it:
@@ -204,7 +204,7 @@ async def _gone(api):
     return not await api.all(BENCHMARK)
 
 
-@pytest.mark.slow_api
+@pytest.mark.slow
 def test_a_run_that_is_deleted_leaves_nothing(api):
     async def scenario():
         async with field(api) as it:

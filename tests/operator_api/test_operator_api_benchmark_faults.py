@@ -95,7 +95,7 @@ def test_a_partition_is_told_once_it_holds_and_healed_after_its_time(api):
     api.run(scenario)
 
 
-@pytest.mark.slow_api
+@pytest.mark.slow
 def test_a_cut_that_does_not_hold_is_helped_by_replacing_the_regions_pods_once(api):
     async def scenario():
         uids = {}
@@ -128,7 +128,7 @@ def test_a_cut_that_does_not_hold_is_helped_by_replacing_the_regions_pods_once(a
     [
         "restarted",
         *(
-            pytest.param(how, marks=pytest.mark.slow_api)
+            pytest.param(how, marks=pytest.mark.slow)
             for how in ("deleted", "master dies", "killed at the cut")
         ),
     ],

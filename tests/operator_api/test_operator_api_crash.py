@@ -54,9 +54,7 @@ async def settled(api, wanted=None):
         return await api.snapshot()
 
 
-@pytest.mark.parametrize(
-    "first", [2, *(pytest.param(first, marks=pytest.mark.slow_api) for first in (0, 1, 3))]
-)
+@pytest.mark.parametrize("first", [2, *(pytest.param(first, marks=pytest.mark.slow) for first in (0, 1, 3))])
 def test_a_crash_at_any_write_of_the_creation_ends_in_the_same_state(api, first):
     """At every fourth write, each time from another one on."""
 
@@ -76,7 +74,7 @@ def test_a_crash_at_any_write_of_the_creation_ends_in_the_same_state(api, first)
     api.run(scenario)
 
 
-@pytest.mark.slow_api
+@pytest.mark.slow
 def test_a_crash_at_any_write_of_a_change_ends_in_the_same_state(api):
     """To and fro between two manifests: regions come and go, secrets and a policy too, pods are rolled."""
 
@@ -114,9 +112,7 @@ async def _has_regions(api, operator, one):
     return {name.removeprefix("demo-") for name in await api.names(STATEFUL_SET)} == {"root", *regions}
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow_api) for seed in range(1, 6))]
-)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_any_order_of_changes_and_looks_ends_in_the_same_state(api, seed):
     """The operator sees some kinds and not others, is killed and started; the manifest and hands change things."""
 

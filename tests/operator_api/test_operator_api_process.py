@@ -80,7 +80,7 @@ def test_another_leads_at_once_when_a_leader_is_ended_as_kubernetes_ends_a_pod(a
     assert watch.most == 1
 
 
-@pytest.mark.slow_api
+@pytest.mark.slow
 def test_another_leads_when_a_leader_dies_and_when_the_api_server_was_away(api, namespace, tmp_path):
     several = [OperatorProcess(tmp_path, api.server.kubeconfig, namespace, name=name) for name in "ab"]
     with several[0], several[1], Watch(several) as watch:

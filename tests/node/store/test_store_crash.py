@@ -14,7 +14,8 @@ from peersdb.core.reconcile import EMPTY
 from peersdb.store.log import LogStore
 
 HERE = Path(__file__).parent
-ROUNDS = 20
+#: So often a writer is killed, each time at a later moment.
+ROUNDS = [5, pytest.param(30, marks=pytest.mark.slow)]
 
 # Four writers at once; each acknowledged entry and block is said on a line of its own.
 WRITER = """
@@ -63,22 +64,26 @@ with opened(Path(sys.argv[1])) as repo:
 
 
 @pytest.mark.processes
-async def test_nothing_acknowledged_is_lost_by_kill_9_at_any_moment(tmp_path):
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_nothing_acknowledged_is_lost_by_kill_9_at_any_moment(tmp_path, rounds):
     repo_dir = tmp_path / "repo"
     acknowledged = []
-    for round_ in range(ROUNDS):
-        acknowledged += killed(repo_dir, after=round_ * 3)  # a later moment each time
+    for round_ in range(rounds):
+        acknowledged += killed(repo_dir, after=round_ * 60 // rounds)
         await check(repo_dir, acknowledged)
         assert not list(repo_dir.glob("*.damaged-*"))  # a kill is no damage
-    assert len(acknowledged) > ROUNDS
+    assert len(acknowledged) > rounds
 
 
 @pytest.mark.processes
-async def test_nothing_acknowledged_is_lost_by_kill_9_while_the_database_is_rebuilt_again_and_again(tmp_path):
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_nothing_acknowledged_is_lost_by_kill_9_while_the_database_is_rebuilt_again_and_again(
+    tmp_path, rounds
+):
     repo_dir = tmp_path / "repo"
     acknowledged = []
-    for round_ in range(ROUNDS):
-        acknowledged += killed(repo_dir, "rebuild", after=20, seconds=round_ * 0.007)
+    for round_ in range(rounds):
+        acknowledged += killed(repo_dir, "rebuild", after=20, seconds=round_ * 0.14 / rounds)
         await check(repo_dir, acknowledged)
         assert not list(repo_dir.glob("*.rebuil*"))
     assert len(list(repo_dir.glob("*.damaged-*"))) >= 3
