@@ -68,6 +68,9 @@ async def _run(settings: Settings) -> None:
     import trio  # noqa: PLC0415
 
     from peersdb import __version__  # noqa: PLC0415
+    from peersdb.net.later import load_later  # noqa: PLC0415
+
+    load_later()
     from peersdb.api.run import serve  # noqa: PLC0415
     from peersdb.service.environment import Environment  # noqa: PLC0415
     from peersdb.service.node import Node  # noqa: PLC0415
