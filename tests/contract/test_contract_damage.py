@@ -87,7 +87,7 @@ def test_a_damaged_page_is_named_and_everything_is_there_again(pair: list[Node],
     root.flags = (*flags, "-bootstrap", f"127.0.0.1:{peer.http_port}")
     root.start().wait_answering()
     found = eventually(
-        lambda: damage(root), "the end of the damage", 30, lambda one: one.get("state") == "healed"
+        lambda: damage(root), "the end of the damage", until=lambda one: one.get("state") == "healed"
     )
     assert root.query() == expected == peer.query()
     assert root.status()["fingerprint"] == peer.status()["fingerprint"]
@@ -122,12 +122,12 @@ def test_one_goes_bad_while_it_runs_and_one_while_it_is_stopped_and_each_heals_f
     assert set(answers) <= {200, 500}
     for row in expected[50::20]:  # what lies elsewhere is served, whatever is done about it
         assert peer.get(row["path"]).startswith(b"contribution ")
-    eventually(lambda: damage(peer), "the damage of the running node", 30)
+    eventually(lambda: damage(peer), "the damage of the running node")
     root.flags = (*root.flags, "-bootstrap", f"127.0.0.1:{peer.http_port}")
     root.start().wait_answering()
     for node in (root, peer):
         found = eventually(
-            lambda node=node: damage(node), "the end", 60, lambda one: one.get("state") == "healed"
+            lambda node=node: damage(node), "the end", until=lambda one: one.get("state") == "healed"
         )
         assert found["damaged"] == [f"entries: page {numbers[node.name]}"]
         assert found["entries"] < 150
@@ -150,13 +150,12 @@ def test_a_database_that_goes_bad_under_a_node_that_is_killed_meanwhile_heals(pa
             eventually(
                 lambda: root.log(200_000).count("rebuilding it"),
                 "the rebuild",
-                20,
-                lambda n, a=attempt: n > a,
+                until=lambda n, a=attempt: n > a,
             )
             root.kill()
             assert file.exists() or list(root.repo.glob("*.rebuilt"))
     root.wait_ready()
-    eventually(lambda: damage(root), "the end of the damage", 30, lambda one: one.get("state") == "healed")
+    eventually(lambda: damage(root), "the end of the damage", until=lambda one: one.get("state") == "healed")
     assert root.query() == expected
 
 

@@ -67,7 +67,7 @@ def test_sigterm_lets_a_running_post_finish_and_it_is_kept(nodes: Nodes) -> None
     node.ask_to_end()
     wait_refusing(node)
     assert upload.finish().startswith(b"HTTP/1.1 200 OK\r\n")
-    node.wait_end()
+    node.wait_end(STOP_TIMEOUT)
     assert time.monotonic() - began < STOP_TIMEOUT
 
     config = json.loads((node.folder / "root_config").read_text())
@@ -148,7 +148,7 @@ def test_a_signal_during_the_start_ends_the_node_as_well(nodes: Nodes, number: i
         node = nodes.start("root", "-root", "-bootstrap", f"127.0.0.1:{silent.getsockname()[1]}")
         asked, _ = silent.accept()
         node.ask_to_end(number)
-        node.wait_end()
+        node.wait_end(STOP_TIMEOUT)
         asked.close()
 
 

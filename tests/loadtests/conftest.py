@@ -12,7 +12,7 @@ import pytest
 from loadtests.process import child, free_port, tail
 from loadtests.targets import Node
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 def answer(node, path):

@@ -213,7 +213,7 @@ def test_a_wrong_start_ends_with_2_and_one_line(cluster, arguments, message):
     assert "Traceback" not in done.stderr
 
 
-def until(look, what, seconds=20.0):
+def until(look, what, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not look():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"

@@ -55,7 +55,7 @@ def closed(schema):
     return inner
 
 
-def until(holds, what, timeout=20.0):
+def until(holds, what, timeout=60.0):
     """Wait until something holds; give what it gave."""
     deadline = time.monotonic() + timeout
     while not (found := holds()):

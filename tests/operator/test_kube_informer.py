@@ -33,7 +33,7 @@ TOO_OLD = stream(event("ERROR", {"code": 410, "message": "too old resource versi
 HANGS = [stream(ends=False), 60.0]
 
 
-def followed(*script, wants, seconds=5.0):
+def followed(*script, wants, seconds=30.0):
     """Follow a server that answers one request after the other, and then no more, until ``wants(informer, names)``.
     Gives what was asked, in words.
     """

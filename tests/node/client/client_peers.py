@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 #: For an end that never comes, seconds.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @contextmanager

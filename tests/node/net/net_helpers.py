@@ -9,7 +9,7 @@ from peersdb.core.identity import Signer
 from peersdb.net.host import Host
 
 #: Nothing on loopback takes this long; a test that waits for it has failed.
-PATIENCE = 10.0
+PATIENCE = 30.0
 ECHO = "/tests/echo/1"
 
 

@@ -20,7 +20,7 @@ from peersdb.service.node import Node
 from peersdb.settings import Settings
 
 #: Nothing that a test waits for takes this long, also while other tests share the machine.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Brisk(Environment):
