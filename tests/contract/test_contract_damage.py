@@ -135,6 +135,7 @@ def test_one_goes_bad_while_it_runs_and_one_while_it_is_stopped_and_each_heals_f
         assert node.query() == expected
 
 
+@pytest.mark.slow
 def test_a_database_that_goes_bad_under_a_node_that_is_killed_meanwhile_heals(pair: list[Node]) -> None:
     root, peer = pair
     expected = root.query()

@@ -233,6 +233,7 @@ def test_uninstalling_leaves_the_clusters_and_installing_again_finds_them(server
     server("annotate", "crd", DEFINITION, "peersdb.io/allow-deletion-")
 
 
+@pytest.mark.slow
 def test_policies_whose_definition_was_never_there_hold_no_namespace(tmp_path):
     other = ApiServer(tmp_path)
     canary = json.dumps({"apiVersion": "v1", "kind": "List", "items": CANARY})

@@ -109,6 +109,7 @@ def test_a_worker_that_is_killed_is_named_and_the_run_counts_as_failed_with_its_
     api.run(scenario)
 
 
+@pytest.mark.slow
 def test_a_master_that_dies_fails_the_run_and_no_pod_goes_on(api):
     async def scenario():
         async with field(api) as it:

@@ -48,6 +48,7 @@ async def ended(it):
     return status
 
 
+@pytest.mark.slow
 def test_churn_takes_members_in_turn_and_waits_until_each_is_back(api):
     async def scenario():
         async with field(api) as it:
@@ -180,6 +181,7 @@ def _reconciled(it):
     return (value or 0) >= 6
 
 
+@pytest.mark.slow
 def test_newcomers_come_wave_by_wave_and_go_with_the_run_and_the_cluster_does_not_count_them(api):
     async def scenario():
         async with field(api) as it:

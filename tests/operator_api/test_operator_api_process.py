@@ -67,6 +67,7 @@ def _waits(api):
     return "ClusterNotFound" in {condition["reason"] for condition in found}
 
 
+@pytest.mark.slow
 def test_another_leads_at_once_when_a_leader_is_ended_as_kubernetes_ends_a_pod(api, namespace, tmp_path):
     several = [OperatorProcess(tmp_path, api.server.kubeconfig, namespace, name=name) for name in "ab"]
     with several[0], several[1], Watch(several) as watch:
@@ -148,6 +149,7 @@ def account(api, tmp_path, rules):
     return path
 
 
+@pytest.mark.slow
 def test_the_namespaced_role_is_enough_and_without_nodes_nobody_knows_of_regions(api, namespace, tmp_path):
     """All that the operator does in a namespace, under the role of deploy/: make, take out, renew, empty, remove."""
     (role,) = [
