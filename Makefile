@@ -42,7 +42,7 @@ demo: $(READY) ## a three-region cluster on this machine: share files, measure, 
 test: $(READY) ## the tests (under 5 minutes)
 	@$(PYTEST)
 
-test-long: $(READY) ## the tests that take long, which `make test` leaves out
+test-long: $(READY) ## the tests that take long, which `make test` leaves out (under 8 minutes)
 	@$(PYTEST) -m slow
 
 test-api: $(READY) ## all tests of the operator against a real API server, the long ones too (make cluster-build)
