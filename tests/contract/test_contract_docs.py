@@ -1,82 +1,25 @@
-"""Every command of README.md and CONTRIBUTING.md is run as it is written there.
-
-The commands use the default ports, so they run in a network of their own where the system allows it.
-"""
+"""Every command of README.md and CONTRIBUTING.md is run as it is written there."""
 
 import json
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
+import contract_documents
 import pytest
+from contract_documents import ROOT, blocks, with_word
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
 #: Blocks that are the whole of another test or of CI.
 RUN_ELSEWHERE = {"make demo", "make test"}
 
 pytestmark = pytest.mark.processes
 
 
-def blocks(name: str) -> list[str]:
-    return [found.strip() for found in re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)]
-
-
-def with_word(name: str, word: str) -> str:
-    (found,) = [block for block in blocks(name) if word in block]
-    return found
-
-
 @pytest.fixture
 def shell(tmp_path):
-    """Runs a script in the documents' place: the clone, with .venv active, a home and a network of its own."""
-    isolated = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    alone = (
-        shutil.which("unshare")
-        and not subprocess.run([*isolated, "true"], capture_output=True, check=False).returncode
-    )
+    """Runs a script in a clone of this repository."""
     work = tmp_path / "clone"
     work.mkdir()
     for name in ("README.md", "deploy", "crds"):
         (work / name).symlink_to(ROOT / name)
-    (work / ".venv").symlink_to(BIN.parent)
-    environment = {
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "XDG_STATE_HOME": str(tmp_path / "state"),
-    }
-
-    def run(script: str, timeout: float = 60) -> str:
-        # Whatever the script started ends with it.
-        guarded = f"set -eu\n{script}\n"
-        process = subprocess.Popen(
-            [*(isolated if alone else []), "bash", "-c", guarded],
-            cwd=work,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            out, err = process.communicate(timeout=timeout)
-        finally:
-            with_group(process.pid, signal.SIGTERM)
-        assert process.returncode == 0, f"{script}\n{out}\n{err}"
-        return out
-
-    return run
-
-
-def with_group(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return
+    return contract_documents.shell(work, tmp_path)
 
 
 WAIT = "for i in $(seq 200); do curl -sf localhost:{port}/readyz >/dev/null && break; sleep 0.1; done"

@@ -5,11 +5,14 @@ import gzip
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
+from api_support import ROOT
 
 from cluster.commands import wait_for
 
@@ -54,6 +57,23 @@ class Terminal:
     def kubectl(self, *arguments, **options):
         return self.server.kubectl("--namespace", self.namespace, *arguments, **options)
 
+    def shell(self, script):
+        """Runs commands in the clone, with this namespace as the kubeconfig's own."""
+        config = yaml.safe_load(self.server.kubeconfig.read_text())
+        for context in config["contexts"]:
+            context["context"]["namespace"] = self.namespace
+        own = self.home / "kubeconfig"
+        own.write_text(yaml.safe_dump(config))
+        programs = [Path(sys.executable).parent, Path(self.server.kubectl.program).parent]
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(own),
+            "PATH": ":".join([*map(str, programs), os.environ["PATH"]]),
+        }
+        return subprocess.Popen(
+            ["bash", "-euc", script], cwd=self.home, env=environment, stdout=subprocess.PIPE, text=True
+        )
+
     def spec(self, name="measure"):
         return json.loads(self.kubectl("get", "pdbb", name, "-o", "json"))["spec"]
 
@@ -61,13 +81,13 @@ class Terminal:
         patch = json.dumps({"status": status})
         self.kubectl("patch", "pdbb", name, "--subresource=status", "--type=merge", "-p", patch)
 
-    def results(self, name="measure"):
-        page, samples = (gzip.compress(data, mtime=0) for data in (b"<html>", b"kind,seconds\n"))
+    def results(self, name="measure", samples="kind,seconds\n"):
+        page, packed = (gzip.compress(data, mtime=0) for data in (b"<html>", samples.encode()))
         config = {
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{name}-results"},
             "data": {"summary.json": "{}", "benchmark.csv": "a,b\n"},
             "binaryData": {
-                "report.html": base64.b64encode(page).decode(), "samples.csv.gz": base64.b64encode(samples).decode(),
+                "report.html": base64.b64encode(page).decode(), "samples.csv.gz": base64.b64encode(packed).decode(),
             },
         }  # fmt: skip
         self.kubectl("create", "-f", "-", stdin=json.dumps(config))
@@ -170,3 +190,34 @@ def test_what_is_not_there_is_said(terminal):
     assert "404" in terminal.run("watch", "nothing", code=1)[1]
     terminal.write(users=0)
     assert "spec.users: 0 is too small" in terminal.run("run", "-f", "bench.yaml", code=1)[1]
+
+
+SAMPLES = (
+    "ts,kind,source,target,source_region,target_region,seconds,late,error_bar,bytes,ok,error,segment\n"
+    + (
+        "".join(
+            f"{second},replication,eu-0,us-0,eu,us,{0.04 + second % 7 / 1000},0,0.004,100,1,,0\n"
+            for second in range(1, 200)
+        )
+    )
+)
+
+
+def test_the_commands_of_the_document_measure_twice_and_compare(terminal):
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    blocks = [it for it in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "--kube" in it]
+    (terminal.home / "deploy").symlink_to(ROOT / "deploy")
+    name, printed = "quickstart-contribution", []
+    for block in blocks:
+        process = terminal.shell(block)
+        fresh = lambda: "startTime" not in terminal.kubectl("get", "pdbb", name, "-o", "yaml")  # noqa: E731
+        wait_for(fresh, "it is there", 30)
+        terminal.status(name, **{**STARTED, **ended()}, results=terminal.results(name, SAMPLES))
+        printed.append(process.communicate(timeout=60)[0])
+        assert process.returncode == 0, printed
+        terminal.kubectl("delete", "configmap", f"{name}-results")  # which the operator's benchmark owns
+    first, second = printed
+    assert f"{name}: passed" in first
+    assert first.splitlines()[-1] == "before/report.html"
+    assert "after/report.html" in second
+    assert "no change beyond noise" in second
