@@ -1,45 +1,115 @@
-"""A benchmark with nothing in anybody's place: two regions of real nodes, the real load test, its report."""
+"""A benchmark with nothing in anybody's place: regions of real nodes, the real load test, its report."""
 
 import csv
 import json
+import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import yaml
-from operator_cluster import Local, end, manifest, measure
+from operator_cluster import Local, end, manifest, measure, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
-def test_contribution_on_two_regions_ends_with_a_report_of_what_was_replicated(tmp_path):
-    local = Local(tmp_path, node_command=f"{sys.executable} -P -m peersdb")
-    file, out = tmp_path / "bench.yaml", tmp_path / "out"
-    limits = [{"metric": "replication.p99", "max": "30s"}]
-    spec = {"runTime": "4s", "warmup": "1s", "users": 2, "payloadSize": "4Ki", "thresholds": limits}
-    file.write_text(yaml.safe_dump(measure(**spec)))
-    try:
-        local.up(manifest(benchmark={"enabled": True}))
-        argv = [
-            sys.executable,
-            "-m",
-            "peersdb_operator",
-            "benchmark",
-            "run",
-            "-f",
-            str(file),
-            "--out",
-            str(out),
-        ]
-        argv += ["--dir", str(local.directory)]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=90, check=False)
+class Measured:
+    """`peersdb-operator benchmark run` on a cluster of real nodes, and what it left."""
+
+    def __init__(self, cluster, home):
+        self.cluster, self.home, self.out = cluster, home, home / "out"
+
+    def run(self, profile, **spec):
+        """Run it as it is written; it passes."""
+        file = self.home / "bench.yaml"
+        limits = [{"metric": "errors.count", "max": "0"}]
+        value = measure(profile=profile, users=2, payloadSize="4Ki", warmup="1s", thresholds=limits, **spec)
+        file.write_text(yaml.safe_dump(value))
+        argv = [sys.executable, "-m", "peersdb_operator", "benchmark", "run", "-f", str(file)]
+        argv += ["--out", str(self.out), "--dir", str(self.cluster.directory)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "measure: passed" in done.stdout
+        assert done.stdout.splitlines()[-1] == str(self.out / "report.html")
+        assert (self.out / "report.html").stat().st_size > 10_000
+        return done
+
+    def summary(self):
+        return json.loads((self.out / "summary.json").read_text())
+
+    def events(self):
+        """What was done to the cluster: kind and members, in order."""
+        told = json.loads((self.out / "run.json").read_text())["events"]
+        return [(it["kind"], [member["name"] for member in it["members"]]) for it in told]
+
+    def samples(self, kind):
+        with (self.out / "samples.csv").open(newline="") as lines:
+            return [row for row in csv.DictReader(lines) if row["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    made = Local(tmp_path_factory.mktemp("real"), node_command=f"{sys.executable} -P -m peersdb")
+    try:
+        made.up(manifest({"eu": 1, "us": 2}, benchmark={"enabled": True}))
+        yield made
     finally:
-        end(local)
-    assert "measure: passed" in done.stdout
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["passed"]
-    with (out / "samples.csv").open(newline="") as lines:
-        kinds = {row["kind"] for row in csv.DictReader(lines)}
-    assert {"post", "replication"} <= kinds
-    assert (out / "report.html").stat().st_size > 10_000
+        end(made)
+
+
+@pytest.fixture
+def measured(cluster, tmp_path):
+    before = set(Path(tempfile.gettempdir()).glob("peersdb-benchmark-*"))
+    yield Measured(cluster, tmp_path)
+    left = set(Path(tempfile.gettempdir()).glob("peersdb-benchmark-*")) - before
+    assert left == set()
+
+
+def test_contribution_ends_with_a_report_of_what_was_replicated(measured):
+    measured.run("contribution", runTime="4s")
+    assert measured.summary()["passed"]
+    assert measured.samples("post")
+    pairs = {(row["source_region"], row["target_region"]) for row in measured.samples("replication")}
+    assert {("eu", "us"), ("us", "eu")} <= pairs
+
+
+def test_under_churn_members_are_killed_come_back_and_cost_nobody_a_request(measured, cluster):
+    before, restarts = cluster.pids(), {name: row["restarts"] for name, row in cluster.members().items()}
+    measured.run("churn", runTime="30s", faults={"interval": "4s"})
+    after = until(
+        lambda: (m := cluster.members()) and all(it["ready"] for it in m.values()) and m, "all are ready"
+    )
+    told = measured.events()
+    killed = [names for kind, names in told if kind == "deleted"]
+    assert {name for (name,) in killed} == {"us-0", "us-1"}
+    assert sorted(killed) == sorted(names for kind, names in told if kind == "back")
+    assert {name for name in before if before[name] != after[name]["pid"]} == {"us-0", "us-1"}
+    assert sum(row["restarts"] - restarts[name] for name, row in after.items()) == len(killed)
+    headline = measured.summary()["headline"]
+    assert headline["errors.count"]["value"] == 0
+    assert headline["replication.max"]["value"] < 60
+    assert {"post", "query", "get", "replication"} == {
+        kind for kind in ("post", "query", "get", "replication", "join") if measured.samples(kind)
+    }
+
+
+def test_each_newcomer_of_each_wave_joins_with_all_that_was_there_and_leaves(measured, cluster):
+    before = cluster.pids()
+    done = measured.run("bootstrap", runTime="5s", newcomers={"perWave": 2, "waves": 2})
+    assert re.search(r"2 newcomers", done.stderr)
+    assert measured.events() == [
+        ("wave", ["eu-new-0", "eu-new-1"]), ("wave", ["us-new-0", "us-new-1"]),
+    ]  # fmt: skip
+    joins = measured.samples("join")
+    assert [row["ok"] for row in joins] == ["1"] * 4
+    assert {(row["source"], row["source_region"]) for row in joins} == {
+        ("eu-new-0", "eu"), ("eu-new-1", "eu"), ("us-new-0", "us"), ("us-new-1", "us"),
+    }  # fmt: skip
+    summary = measured.summary()
+    longest = max(float(row["seconds"]) for row in joins)
+    assert summary["headline"]["join.max"]["value"] == pytest.approx(longest)
+    assert summary["headline"]["errors.count"]["value"] == 0
+    assert cluster.pids() == before
+    assert not [it for it in cluster.processes() if it not in [*before.values(), cluster.supervisor()]]
