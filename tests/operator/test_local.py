@@ -353,6 +353,18 @@ def test_a_member_whose_port_was_taken_while_it_was_down_moves_to_another(local)
     assert moved["http"] == f"http://127.0.0.1:{HTTP_PORT + 2}"
 
 
+def test_a_port_that_is_held_for_a_moment_after_an_end_stays_the_members(local):
+    local.up(manifest({"eu": 1}))
+    before = local.members()["eu-0"]
+    os.kill(before["pid"], signal.SIGKILL)
+    with until(lambda: listen(HTTP_PORT + 1), "the port is free and taken at once"):
+        until(lambda: local.members()["eu-0"]["state"] == "BackOff", "its end is seen")
+    back = until(
+        lambda: (m := local.members()["eu-0"])["ready"] and m["pid"] != before["pid"] and m, "it is back"
+    )
+    assert (back["http"], back["p2p"]) == (before["http"], before["p2p"])
+
+
 def test_a_cluster_whose_directory_is_deleted_ends(local):
     local.up(manifest({"eu": 1}))
     supervisor = local.supervisor()

@@ -58,6 +58,15 @@ class Node:
     held: str = ""
 
     @property
+    def ended(self) -> bool:
+        """Whether its process is gone. A child is once it can be waited for: until then it may still hold its ports,
+        though its first thread has ended.
+        """
+        if self.child is not None:
+            return self.child.poll() is not None
+        return self.record.process is None or not self.record.process.alive()
+
+    @property
     def ready(self) -> bool:
         """Whether it runs and said that it is ready."""
         return self.record.process is not None and self.answer is not None and self.answer.ready

@@ -124,7 +124,7 @@ class Supervisor:
         self._unwritten = True
         _log.info("generation %d: %d members", self._desired.generation, len(self._members))
 
-    def _templates(self) -> dict[str, tuple[str, ...]]:
+    def _templates(self, now: float) -> dict[str, tuple[str, ...]]:
         """Give the command line that each member should run by, the store's address left out."""
         if self._cluster is None:
             return {}
@@ -132,17 +132,17 @@ class Supervisor:
             port for node in self._nodes.values() for port in (node.record.http_port, node.record.p2p_port)
         }
         for member in self._members:
-            self._give_ports(self._nodes[member.name], taken)
+            self._give_ports(self._nodes[member.name], taken, now)
         roots = [member for member in self._members if member.is_root]
         addresses = [f"{HOST}:{self._nodes[root.name].record.http_port}" for root in roots]
         return {member.name: self._template(self._cluster, member, addresses) for member in self._members}
 
-    def _give_ports(self, node: Node, taken: set[int]) -> None:
-        """Choose ports for a member that has none, or that is down and whose port somebody else took."""
+    def _give_ports(self, node: Node, taken: set[int], now: float) -> None:
+        """Choose ports for a member that has none, or that is to start again and whose port somebody else took."""
         if self._cluster is None:
             return
         record = node.record
-        down = record.process is None and node.failures > 0
+        down = record.process is None and node.failures > 0 and now >= node.start_at
         for kind, first in (("http_port", self._cluster.http_port), ("p2p_port", self._cluster.libp2p_port)):
             port = getattr(record, kind)
             if port and not (down and not ports.is_free(port)):
@@ -194,7 +194,7 @@ class Supervisor:
         for name, node in self._nodes.items():
             if node.record.process is None:
                 continue
-            if not node.record.process.alive():
+            if node.ended:
                 self._ended(name, node, node.child.poll() if node.child is not None else None, now)
             elif node.asking is not None and node.asking.done():
                 self._heard(name, node, node.asking.result(), now)
@@ -254,7 +254,7 @@ class Supervisor:
         try:
             self._reload()
             self._observe(now)
-            templates = self._templates()
+            templates = self._templates(now)
             self._complaint = ""
         except (StateError, PortError) as error:
             # Nothing is changed on bad ground; what runs goes on, and the next tick tries again.
