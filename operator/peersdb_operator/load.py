@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from peersdb_operator.benchmark import Benchmark
+from peersdb_operator.cluster import Cluster
+from peersdb_operator.members import Member, of_cluster
 
 BOOTSTRAP, CHURN, PARTITION, EVALUATION = "bootstrap", "churn", "partition", "evaluation"
 
@@ -107,6 +109,28 @@ def newcomers(benchmark: Benchmark, regions: Sequence[str], wave: int) -> tuple[
         found.append(Newcomer(region, before.get(region, 0)))
         before[region] = found[-1].index + 1
     return tuple(found[size * (wave - 1) :])
+
+
+def victims(cluster: Cluster, benchmark: Benchmark) -> list[Member]:
+    """List the members that churn may take: of the region that is named, or of all; the root's last one never,
+    for newcomers join through it.
+    """
+    return [
+        member
+        for member in of_cluster(cluster)
+        if (not member.is_root or cluster.root.replicas > 1)
+        and benchmark.faults.region in (None, member.group.region)
+    ]
+
+
+def victim(cluster: Cluster, benchmark: Benchmark, number: int) -> Member:
+    """Choose whom churn takes at that turn (from 0): the regions in turn, and in each its members in turn."""
+    by_region: dict[str, list[Member]] = {}
+    for member in victims(cluster, benchmark):
+        by_region.setdefault(member.group.region, []).append(member)
+    regions = list(by_region.values())
+    region = regions[number % len(regions)]
+    return region[number // len(regions) % len(region)]
 
 
 def longest(benchmark: Benchmark) -> float:

@@ -152,18 +152,22 @@ def test_spread_newcomers_join_in_every_region_at_once(bench):
     assert [member["region"] for member in event["members"]] == ["eu", "us", "eu"]
 
 
-def test_churn_kills_members_of_one_region_and_each_comes_back(bench, cluster):
+def test_churn_kills_one_member_after_the_other_and_each_comes_back(bench, cluster):
     before = cluster.pids()
     bench.run(profile="churn", faults={"interval": "1s"})
     told = [(it["kind"], it["members"][0]["name"]) for it in bench.result("events.json")]
-    assert {name for _, name in told} == {"us-0", "us-1"}
-    for name in ("us-0", "us-1"):
-        assert [kind for kind, of in told if of == name][:2] == ["deleted", "back"]
+    assert told[:4] == [("deleted", "eu-0"), ("back", "eu-0"), ("deleted", "us-0"), ("back", "us-0")]
     after = until(
         lambda: (m := cluster.members()) and all(it["ready"] for it in m.values()) and cluster.pids(),
         "all are back",
     )
-    assert {name for name in before if before[name] != after[name]} == {"us-0", "us-1"}
+    assert {name for name in before if before[name] != after[name]} == {name for _, name in told}
+
+
+def test_churn_kills_members_of_the_region_that_is_named(bench):
+    bench.run(profile="churn", faults={"interval": "1s", "region": "us"})
+    told = [(it["kind"], it["members"][0]["name"]) for it in bench.result("events.json")]
+    assert told[:4] == [("deleted", "us-0"), ("back", "us-0"), ("deleted", "us-1"), ("back", "us-1")]
 
 
 def test_the_only_root_is_never_killed(bench):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kube_support import UID, clusters, parsed
 
-from peersdb_operator import benchmark, names
+from peersdb_operator import benchmark, load, names
 from peersdb_operator.kube.benchmark import faults, naming, newcomers, objects, results, spread, status
 from peersdb_operator.kube.benchmark.control import read_progress
 
@@ -139,13 +139,13 @@ def test_names_of_jobs_leave_room_for_their_pods(name, region):
 
 def test_churn_goes_over_the_regions_in_turn_and_never_takes_the_last_root():
     cluster = parsed({"eu": 2, "us": 1})
-    assert [faults.victim(cluster, run("churn"), n).name for n in range(4)] == [
+    assert [load.victim(cluster, run("churn"), n).name for n in range(4)] == [
         "eu-0",
         "us-0",
         "eu-1",
         "us-0",
     ]
-    assert "root-1" in {faults.victim(parsed({"eu": 1}, roots=2), run("churn"), n).name for n in range(6)}
+    assert "root-1" in {load.victim(parsed({"eu": 1}, roots=2), run("churn"), n).name for n in range(6)}
     assert faults.refusal(parsed({}), run("churn"))
 
 

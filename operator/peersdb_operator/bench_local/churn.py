@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from peersdb_operator import load
 from peersdb_operator.benchmark import Benchmark
 from peersdb_operator.cluster import Cluster
 from peersdb_operator.errors import BenchmarkError
@@ -16,40 +17,34 @@ from peersdb_operator.members import of_cluster
 Event = dict[str, Any]
 
 
-def victims(cluster: Cluster, benchmark: Benchmark) -> tuple[str, ...]:
-    """Name the members that may be killed, in turn: those of one region; a root only if there are others.
+def check(cluster: Cluster, benchmark: Benchmark) -> None:
+    """Refuse a cluster without members that may be killed.
 
     Raises:
-        BenchmarkError: there are none.
+        BenchmarkError: it has none.
     """
-    region = benchmark.faults.region or (
-        cluster.regions[-1].region if cluster.regions else cluster.root.region
-    )
-    found = [member for member in of_cluster(cluster) if member.group.region == region]
-    if cluster.root.replicas < 2:
-        found = [member for member in found if not member.is_root]
-    if not found:
+    if not load.victims(cluster, benchmark):
+        where = f"region {benchmark.faults.region!r}" if benchmark.faults.region else f"{cluster.name!r}"
         raise BenchmarkError(
-            f"churn: region {region!r} has no member that may be killed (the only root is not):"
-            " name another by spec.faults.region"
+            f"churn: {where} has no member that may be killed (the only root is not):"
+            " add peers, or name another region by spec.faults.region"
         )
-    return tuple(member.name for member in found)
 
 
 @dataclass(slots=True)
 class Churn:
-    """Kills members by the clock, and sees them come back.
+    """Kills members by the clock, one at a time, and sees them come back.
 
     Attributes:
+        cluster: whose members.
+        benchmark: the manifest.
         state: the cluster's directory.
-        names: the members that may be killed.
-        interval: seconds from one to the next.
         wall: seconds since the epoch.
     """
 
+    cluster: Cluster
+    benchmark: Benchmark
     state: StateDir
-    names: Sequence[str]
-    interval: float
     wall: Callable[[], float]
     _next: float = 0.0
     _turn: int = 0
@@ -70,11 +65,11 @@ class Churn:
         seen = self.state.status()
         members = {member["name"]: member for member in seen["local"]["members"]} if seen else {}
         events = self._returned(members)
-        if wanted and now >= self._next:
-            name = self._ready_one(members)
-            if name is not None:
-                events.append(self._kill(members[name]))
-                self._next = now + self.interval
+        # Two that are away at once would be another measurement, and may be all roots.
+        if wanted and now >= self._next and not self._down and self._calm(members):
+            victim = load.victim(self.cluster, self.benchmark, self._turn)
+            events.append(self._kill(members[victim.name]))
+            self._turn, self._next = self._turn + 1, now + self.benchmark.faults.interval
         return events
 
     def _returned(self, members: dict[str, Any]) -> list[Event]:
@@ -87,14 +82,8 @@ class Churn:
             del self._down[name]
         return [self._event("back", members[name]) for name in back]
 
-    def _ready_one(self, members: dict[str, Any]) -> str | None:
-        """Choose the next in turn that is ready: one that is down is not killed again before it is back."""
-        for offset in range(len(self.names)):
-            name = self.names[(self._turn + offset) % len(self.names)]
-            if name not in self._down and members.get(name, {}).get("ready"):
-                self._turn += offset + 1
-                return name
-        return None
+    def _calm(self, members: dict[str, Any]) -> bool:
+        return all(members.get(it.name, {}).get("ready") for it in of_cluster(self.cluster))
 
     def _kill(self, member: dict[str, Any]) -> Event:
         name = member["name"]

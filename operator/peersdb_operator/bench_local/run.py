@@ -133,7 +133,7 @@ class Run:
                 " run it on Kubernetes"
             )
         if self.benchmark.profile == load.CHURN:
-            churn.victims(cluster, self.benchmark)
+            churn.check(cluster, self.benchmark)
         if self.benchmark.profile == load.BOOTSTRAP:
             newcomers = self.benchmark.newcomers.per_wave * self.benchmark.newcomers.waves
             members = sum(group.replicas for group in cluster.groups)
@@ -156,8 +156,7 @@ class Run:
         joining = Newcomers(
             self.benchmark, cluster, regions, self.state, started, work / "newcomers", logs, self.wall
         )
-        names = churn.victims(cluster, self.benchmark) if self.benchmark.profile == load.CHURN else ()
-        faults = churn.Churn(self.state, names, self.benchmark.faults.interval, self.wall)
+        faults = churn.Churn(cluster, self.benchmark, self.state, self.wall)
         progress = self._drive(master, control, joining, faults)
         joining.end()
         return self._collect(progress, master, control, out)

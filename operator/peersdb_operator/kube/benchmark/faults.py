@@ -10,7 +10,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from peersdb_operator import members, names
+from peersdb_operator import load, members, names
 from peersdb_operator.benchmark import Benchmark
 from peersdb_operator.cluster import Cluster
 from peersdb_operator.errors import NotFound
@@ -19,9 +19,7 @@ from peersdb_operator.kube.benchmark import spread, status
 from peersdb_operator.kube.benchmark.tools import Run, Tools
 from peersdb_operator.kube.benchmark.watcher import Side
 from peersdb_operator.kube.kinds import NETWORK_POLICY, POD, SECRET, Object, name_of
-from peersdb_operator.members import Member
 
-CHURN, PARTITION = "churn", "partition"
 DELETED, CUT = "deleted", "cut"
 
 #: Seconds until a cut that does not hold is helped: network plugins may keep connections that are there already.
@@ -35,47 +33,27 @@ Write = Callable[[], Awaitable[None]]
 
 def refusal(cluster: Cluster, benchmark: Benchmark) -> str:
     """Say why a cluster cannot have the faults of a profile, and what to do; empty where it can."""
-    if benchmark.profile not in (CHURN, PARTITION):
+    if benchmark.profile not in (load.CHURN, load.PARTITION):
         return ""
     region, places = benchmark.faults.region, [group.region for group in cluster.groups if group.replicas]
     if region is not None and region not in places:
         return f"spec.faults.region: region {region} of PeersDBCluster {cluster.name} has no members: name another one"
-    if benchmark.profile == CHURN and not _candidates(cluster, benchmark):
+    if benchmark.profile == load.CHURN and not load.victims(cluster, benchmark):
         where = f"region {region} of " if region else ""
         return f"{where}PeersDBCluster {cluster.name} has no member but its last root: add peers"
-    if benchmark.profile == PARTITION and not cluster.access.enabled:
+    if benchmark.profile == load.PARTITION and not cluster.access.enabled:
         return (
             "a partition is made by the cluster's NetworkPolicy, and it has none: set"
             f" spec.network.networkPolicy.enabled: true in PeersDBCluster {cluster.name}"
         )
-    if benchmark.profile == PARTITION and len(set(places)) < 2:
+    if benchmark.profile == load.PARTITION and len(set(places)) < 2:
         return f"PeersDBCluster {cluster.name} has members in one region only: there is nothing to cut"
     return ""
-
-
-def victim(cluster: Cluster, benchmark: Benchmark, number: int) -> Member:
-    """Choose whom the fault of that number (from 0) takes: the regions in turn, and in each its members in turn."""
-    by_region: dict[str, list[Member]] = {}
-    for member in _candidates(cluster, benchmark):
-        by_region.setdefault(member.group.region, []).append(member)
-    regions = list(by_region.values())
-    region = regions[number % len(regions)]
-    return region[number // len(regions) % len(region)]
 
 
 def cut_region(cluster: Cluster, benchmark: Benchmark) -> str:
     """Give the region that a partition cuts off: the manifest's, or the last one that has members."""
     return benchmark.faults.region or spread.regions(cluster, benchmark)[-1]
-
-
-def _candidates(cluster: Cluster, benchmark: Benchmark) -> list[Member]:
-    """List the members that may be deleted: the root's last one never, for newcomers join through it."""
-    return [
-        member
-        for member in members.of_cluster(cluster)
-        if (not member.is_root or cluster.root.replicas > 1)
-        and benchmark.faults.region in (None, member.group.region)
-    ]
 
 
 async def step(tools: Tools, run: Run, *, wanted: bool | None, calm: bool, write: Write) -> None:
@@ -89,7 +67,7 @@ async def step(tools: Tools, run: Run, *, wanted: bool | None, calm: bool, write
         write: called before anything is broken.
     """
     if run.fault is None and wanted and _due(run) and not run.memory.without_effect:
-        if run.benchmark.profile == CHURN and not calm:
+        if run.benchmark.profile == load.CHURN and not calm:
             return  # two faults at once would be another measurement
         _begin(run)
         await write()
@@ -109,8 +87,8 @@ def _due(run: Run) -> bool:
 
 def _begin(run: Run) -> None:
     memory = run.memory
-    if run.benchmark.profile == CHURN:
-        member = victim(run.cluster, run.benchmark, memory.faults)
+    if run.benchmark.profile == load.CHURN:
+        member = load.victim(run.cluster, run.benchmark, memory.faults)
         kind, region, targets = DELETED, member.group.region, [member.name]
     else:
         kind, region = CUT, cut_region(run.cluster, run.benchmark)

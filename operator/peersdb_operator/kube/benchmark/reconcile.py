@@ -250,7 +250,7 @@ class _Pass:
 
         if run.benchmark.profile == load.BOOTSTRAP:
             await joining.step(self._tools, run, wanted=progress.wave if progress else 0, write=write)
-        elif run.benchmark.profile in (faults.CHURN, faults.PARTITION):
+        elif run.benchmark.profile in (load.CHURN, load.PARTITION):
             calm = conditions.get("Ready", {}).get("status") == "True"
             wanted = None if progress is None else progress.state == "running" and progress.fault
             await faults.step(self._tools, run, wanted=wanted, calm=calm, write=write)
