@@ -6,15 +6,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from peersdb_operator import benchmark as manifests
+from peersdb_operator import cluster as clusters
 from peersdb_operator.benchmark import Benchmark
 from peersdb_operator.cluster import Cluster
 from peersdb_operator.errors import Conflict, ManifestError, NotFound
-from peersdb_operator.kube.benchmark import faults, objects, spread
+from peersdb_operator.kube.benchmark import faults, objects, spread, status
+from peersdb_operator.kube.benchmark.status import Standing
 from peersdb_operator.kube.benchmark.tools import Tools
 from peersdb_operator.kube.cache import Key
-from peersdb_operator.kube.kinds import BENCHMARK, BY_NAME, Object, controller_of, name_of
+from peersdb_operator.kube.kinds import BENCHMARK, BY_NAME, CLUSTER, Object, controller_of, name_of
 
 TOKEN_BYTES = 32
+
+
+async def cluster_of(tools: Tools, namespace: str, name: str) -> tuple[Cluster, dict[str, Any]] | Standing:
+    """Read the cluster and its conditions, or say what is wrong with it."""
+    try:
+        resource = await tools.kube.get(CLUSTER, namespace, name)
+    except NotFound:
+        return status.waiting(
+            "ClusterNotFound", f"there is no PeersDBCluster {name} in this namespace: make it"
+        )
+    if "deletionTimestamp" in resource["metadata"]:
+        return status.waiting("ClusterNotFound", f"PeersDBCluster {name} is being deleted")
+    try:
+        cluster = clusters.from_object(resource)
+    except ManifestError as error:
+        return status.waiting("ClusterInvalid", f"PeersDBCluster {name}: {error.faults[0]}")
+    found = (resource.get("status") or {}).get("conditions", [])
+    return cluster, {condition["type"]: condition for condition in found}
 
 
 def refusal(cluster: Cluster, benchmark: Benchmark) -> str:
