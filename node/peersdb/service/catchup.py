@@ -84,7 +84,19 @@ class CatchUp:
 
     # --- answering -----------------------------------------------------------------------------------
 
-    def on_vector(self, session: Session, vector: VersionVector) -> None:
+    async def on_message(self, session: Session, message: Vector | Ranges | RangeItems | WantEntries) -> None:
+        """A peer that holds the same log compares, or asks for entries."""
+        match message:
+            case Vector():
+                self._on_vector(session, {(key, epoch): seq for key, epoch, seq in message.writers})
+            case Ranges():
+                await self._on_ranges(session, message)
+            case RangeItems():
+                await self._on_items(session, message)
+            case WantEntries():
+                self._on_want(session, message.digests)
+
+    def _on_vector(self, session: Session, vector: VersionVector) -> None:
         """The peer says how far it has each writer: send it the rest."""
         session.vector = vector
         self._send(session, lambda: self._serve_vectors(session))
@@ -113,7 +125,7 @@ class CatchUp:
         everything = await self._store.ranges(whole)
         self._links.send(session.peer, Ranges((_to_wire(everything),)))
 
-    async def on_ranges(self, session: Session, message: Ranges) -> None:
+    async def _on_ranges(self, session: Session, message: Ranges) -> None:
         """The peer says what it has in some ranges: answer with parts or items of those that differ."""
         theirs = [_from_wire(item) for item in message.ranges]
         if any(item.low >= item.high for item in theirs) or any(
@@ -123,7 +135,7 @@ class CatchUp:
             raise InvalidMessage("ranges overlap or are not in ascending order")
         await self._answer(session, lambda store: compare(store, theirs))
 
-    async def on_items(self, session: Session, message: RangeItems) -> None:
+    async def _on_items(self, session: Session, message: RangeItems) -> None:
         """The peer named all it has in a range: ask for what is lacking here, send what is lacking there."""
         theirs = Items(_from_wire(message.range), message.digests)
         lacking, surplus = await self._store.ranges(lambda store: settle(store, theirs))
@@ -133,9 +145,9 @@ class CatchUp:
             nothing = Range(theirs.range.low, theirs.range.high, Fingerprint(0, 0))
             await self._answer(session, lambda store: compare(store, [nothing]))
         elif surplus:
-            self.on_want(session, surplus)
+            self._on_want(session, surplus)
 
-    def on_want(self, session: Session, digests: Sequence[bytes]) -> None:
+    def _on_want(self, session: Session, digests: Sequence[bytes]) -> None:
         """Sends a peer the entries with these digests; what it lacks after that, it asks for again."""
 
         async def send() -> None:

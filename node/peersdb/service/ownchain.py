@@ -80,7 +80,15 @@ class OwnChain:
         """Asks the peers again before the next write: the end of the chain may be lost."""
         self._checked = False
 
-    def on_answer(self, peer: str, answer: WriterAnswer) -> None:
+    async def on_message(self, peer: str, message: WriterQuery | WriterAnswer) -> None:
+        """A peer says how far it has this node's chain, or asks how far its own is here."""
+        if isinstance(message, WriterAnswer):
+            self._on_answer(peer, message)
+        else:
+            epoch, seq = await self._store.own_last(message.key)
+            self._links.send(peer, WriterAnswer(message.key, epoch, seq))
+
+    def _on_answer(self, peer: str, answer: WriterAnswer) -> None:
         """A peer says how far it has a chain; only what was asked counts."""
         if answer.key == self._key and peer in self._asked:
             self._answers[peer] = (answer.epoch, answer.seq)

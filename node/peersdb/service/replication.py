@@ -20,8 +20,8 @@ import structlog
 import trio
 
 from peersdb.core.entry import Entry
-from peersdb.core.manifest import Manifest, decode_manifest
-from peersdb.core.reconcile import EMPTY, Fingerprint
+from peersdb.core.manifest import Manifest
+from peersdb.core.reconcile import Fingerprint
 from peersdb.core.wire import (
     Ack,
     Ballots,
@@ -51,6 +51,7 @@ from peersdb.service.ballots import BallotBox
 from peersdb.service.broadcast import Broadcast
 from peersdb.service.catchup import CatchUp
 from peersdb.service.environment import Environment
+from peersdb.service.heldlog import HeldLog
 from peersdb.service.members import Membership
 from peersdb.service.ownchain import OwnChain
 from peersdb.service.session import BATCH_ENTRIES, Session
@@ -68,8 +69,7 @@ class Replication:
     """Keeps this node's log in step with its peers'.
 
     Attributes:
-        state: the log's address and fingerprint, or None while this node has no log.
-        has_store: set once there is one.
+        has_store: set once this node has a log.
         own_chain: where this node's own entries go on.
         votes: where messages about votes go; set before any peer connects.
     """
@@ -97,21 +97,20 @@ class Replication:
             on_peer: called when a peer turned out to hold the same log.
         """
         self._host, self._links, self._store, self._arrivals = host, links, store, arrivals
-        self._membership, self._environment = membership, environment
-        self._only_store, self._on_store, self._on_peer = only_store, on_store, on_peer
+        self._membership, self._environment, self._on_peer = membership, environment, on_peer
+        self._held = HeldLog(store, only_store, on_store)
+        self.has_store = self._held.there
         self._sessions: dict[str, Session] = {}
         self._broadcast = Broadcast(links, self._sessions, store.known_digests, environment)
         self._catch_up = CatchUp(links, store, lambda: self.state_fingerprint)
         self.own_chain = OwnChain(key, links, store, lambda: self.agreed)
-        self.state: LogState | None = None
-        self.has_store = trio.Event()
         self.votes: BallotBox
         links.on_open, links.on_close = self._open, self._close
         links.on_message, links.next_live = self._message, self._next_live
 
     async def load(self) -> None:
         """Reads which log this node holds; nothing of its entries."""
-        self._set_state(await self._store.state())
+        await self._held.load()
 
     async def run(self) -> None:
         """Says from time to time what this node has; ends when cancelled."""
@@ -126,22 +125,15 @@ class Replication:
 
     async def create(self, manifest: Manifest) -> None:
         """Makes a new, empty log: a root's first start. What it is the only member of, it is in sync with."""
-        await self._store.create(manifest)
-        await self._store.mark_synced()
-        await self._changed_store()
+        await self._held.create(manifest)
+        self._say_hello()
 
     async def reload(self) -> None:
         """The database was rebuilt and may hold less: reads it anew and asks the peers for the rest."""
-        before = self.state
-        self._set_state(await self._store.state())
-        if self.state is not None and (after := await self._store.state()) is not None:
-            self._set_fingerprint(
-                after.fingerprint
-            )  # what was committed between the two, and told before the first
+        lost = await self._held.reload()
         self.own_chain.recheck()
         await self.votes.load()
-        if self.state is None and before is not None:  # the manifest is lost: peers tell it in their hello
-            self._only_store = before.address
+        if lost:  # the manifest too: peers tell it in their hello
             for peer in list(self._sessions):
                 await self._host.disconnect(peer)
         for peer, session in list(self._sessions.items()):
@@ -179,7 +171,7 @@ class Replication:
 
     def publish(self, entries: Sequence[Entry], fingerprint: Fingerprint, source: str | None = None) -> None:
         """Spreads entries that are in the log now; ``source`` is the peer they came from."""
-        self._set_fingerprint(fingerprint)
+        self._held.grew(fingerprint)
         self._broadcast.spread(entries, source)
 
     # --- sessions ----------------------------------------------------------------------------------
@@ -191,7 +183,7 @@ class Replication:
             old.scope.cancel()
             session.agreed = old.agreed
         self.own_chain.peers_changed()
-        self._links.send(peer, self._hello())
+        self._links.send(peer, self._held.hello(self._membership.own_record.data))
         if session.agreed:
             self._membership.greet(peer)
             self.votes.greet(peer)
@@ -205,21 +197,6 @@ class Replication:
         self.votes.gone(peer)
         self.own_chain.peers_changed()
         self._membership.wake()
-
-    def _hello(self) -> Hello:
-        state = self.state
-        record = self._membership.own_record.data
-        if state is None:
-            return Hello(1, None, b"", b"", 0, EMPTY.to_bytes(), record)
-        return Hello(
-            1,
-            state.address,
-            state.manifest,
-            state.access,
-            state.fingerprint.count,
-            state.fingerprint.to_bytes(),
-            record,
-        )
 
     async def _next_live(self, peer: str) -> Message | None:
         session = self._sessions.get(peer)
@@ -263,16 +240,15 @@ class Replication:
                 case Vector() | Ranges() | RangeItems() | WantEntries():
                     await self._on_comparison(session, message)
                 case WriterQuery() | WriterAnswer():
-                    await self._on_writer(peer, message)
+                    await self.own_chain.on_message(peer, message)
                 case _:
                     await self._on_votes(session, message)
         except (InvalidEntry, InvalidRecord, InvalidBlock) as error:
             await self._fault(session, error)
 
     async def _on_hello(self, session: Session, hello: Hello) -> None:
-        ours = self.state.address if self.state else None
-        if hello.address not in (None, ours) and not await self._adopt(hello):
-            if ours and not hello.count and not self._only_store:
+        if hello.address not in (None, self._held.address) and not await self._adopt(hello):
+            if self._held.prevails and not hello.count:
                 session.agreed = False  # an empty log: its holder gives way once our hello is there
                 self.own_chain.peers_changed()
                 return
@@ -281,7 +257,7 @@ class Replication:
                 "another cluster's peer, disconnected",
                 peer=session.peer,
                 theirs=hello.address,
-                ours=ours or self._only_store,
+                ours=self._held.named,
             )
             await self._host.disconnect(session.peer)
             return
@@ -300,28 +276,15 @@ class Replication:
 
     async def _adopt(self, hello: Hello) -> bool:
         """Takes over the peer's log where this node has none, or an empty one that has to give way."""
-        address = hello.address or ""
-        if self._only_store and address != self._only_store:
-            return False
-        if self.state is not None:
-            # Roots that were started at once each made a log: the empty one yields, of two empty ones the
-            # higher address, so that both sides decide alike.
-            if self.state.fingerprint.count or self._only_store:
-                return False
-            if hello.count == 0 and self.state.address < address:
-                return False
-        manifest = decode_manifest(hello.manifest, hello.access)
-        if manifest.address != address:
-            raise InvalidBlock(f"the manifest sent for {address} is that of {manifest.address}")
-        await self._store.create(manifest, replace_empty=True)
-        await self._changed_store()
-        log.info("holds the cluster's log", address=address)
-        return True
+        adopted = await self._held.adopt(hello)
+        if adopted:
+            self._say_hello()
+        return adopted
 
     async def _on_heads(self, session: Session, heads: Heads) -> None:
         if session.asked:
             session.asked = False
-            await self._mark_synced()
+            await self._held.mark_synced()
         await self._compare(session, heads.count, heads.fingerprint, ask=True)
 
     async def _compare(self, session: Session, count: int, fingerprint: bytes, *, ask: bool) -> None:
@@ -332,7 +295,7 @@ class Replication:
         ours = self.state.fingerprint
         if (count, fingerprint) == (ours.count, ours.to_bytes()):
             self._catch_up.equal(session)
-            await self._mark_synced()
+            await self._held.mark_synced()
         elif ask:
             far = not self.state.synced or abs(count - ours.count) > BATCH_ENTRIES
             self._catch_up.differs(session, soon=far and not session.fruitless)
@@ -356,7 +319,7 @@ class Replication:
             if not message.entries and not self._arrivals.lacking:
                 return
         arrived = await self._take(session, message, state.address)
-        self._set_fingerprint(arrived.fingerprint or self.state_fingerprint)
+        self._held.grew(arrived.fingerprint or self.state_fingerprint)
         if arrived.accepted and arrived.fingerprint is not None:
             session.fruitless = 0
             self.publish(arrived.accepted, arrived.fingerprint, source=session.peer)
@@ -374,22 +337,7 @@ class Replication:
     ) -> None:
         if not session.agreed:
             raise InvalidMessage(f"{type(message).__name__} came before the hello")
-        match message:
-            case Vector():
-                self._catch_up.on_vector(session, {(k, epoch): seq for k, epoch, seq in message.writers})
-            case Ranges():
-                await self._catch_up.on_ranges(session, message)
-            case RangeItems():
-                await self._catch_up.on_items(session, message)
-            case WantEntries():
-                self._catch_up.on_want(session, message.digests)
-
-    async def _on_writer(self, peer: str, message: WriterQuery | WriterAnswer) -> None:
-        if isinstance(message, WriterAnswer):
-            self.own_chain.on_answer(peer, message)
-        else:
-            epoch, seq = await self._store.own_last(message.key)
-            self._links.send(peer, WriterAnswer(message.key, epoch, seq))
+        await self._catch_up.on_message(session, message)
 
     async def _on_votes(self, session: Session, message: Message) -> None:
         if not isinstance(message, VoteHeads | VoteVector | Ballots | Equivocation):
@@ -408,29 +356,16 @@ class Replication:
     # --- state -------------------------------------------------------------------------------------
 
     @property
+    def state(self) -> LogState | None:
+        """The log's address and fingerprint, or None while this node has no log."""
+        return self._held.state
+
+    @property
     def state_fingerprint(self) -> Fingerprint:
         """The fingerprint of what is in the log."""
-        return self.state.fingerprint if self.state else EMPTY
+        return self._held.fingerprint
 
-    async def _changed_store(self) -> None:
-        self._set_state(await self._store.state())
+    def _say_hello(self) -> None:
+        """This node has another log now: tells all."""
         for peer in self._sessions:
-            self._links.send(peer, self._hello())
-
-    def _set_state(self, state: LogState | None) -> None:
-        self.state = state
-        if state is not None:
-            self.has_store.set()
-            self._on_store(state)
-
-    def _set_fingerprint(self, fingerprint: Fingerprint) -> None:
-        # Commits may be reported out of order; the count only grows.
-        state = self.state
-        if state is not None and fingerprint.count > state.fingerprint.count:
-            self.state = LogState(state.address, state.manifest, state.access, fingerprint, state.synced)
-
-    async def _mark_synced(self) -> None:
-        state = self.state
-        if state is not None and not state.synced:
-            self.state = LogState(state.address, state.manifest, state.access, state.fingerprint, synced=True)
-            await self._store.mark_synced()
+            self._links.send(peer, self._held.hello(self._membership.own_record.data))
