@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from peersdb_operator.bench_cli.standing import Standing, Summary
+from peersdb_operator.live import Rewritten
 
 BAR = 24
 """Characters of the bar."""
@@ -18,44 +15,31 @@ STEP = 0.1
 """Of the whole: a line for each where there is no terminal."""
 
 
-class Line:
+class Line(Rewritten):
     """The line of a run: rewritten on a terminal, one more for each stage and each tenth elsewhere."""
 
     def __init__(self, console: Console) -> None:
         """Show nothing yet."""
-        self._console = console
-        # It is drawn when there is something new and by no thread of its own: children are forked meanwhile.
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        super().__init__(console)
         self._said = ""
         self._problems: set[str] = set()
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def show(self, standing: Standing) -> None:
         """Show how it stands; each problem once, on a line that stays."""
         for problem in standing.problems:
             if problem not in self._problems:
                 self._problems.add(problem)
-                self._console.print(Text(f"problem: {problem}", style="yellow"), soft_wrap=True)
+                self.console.print(Text(f"problem: {problem}", style="yellow"), soft_wrap=True)
         text = f"{standing.done * 100:3.0f} %  {standing.stage}  {', '.join(standing.facts)}".rstrip()
-        if self._live is not None:
+        if self.has_place:
             filled = round(standing.done * BAR)
             bar = Text("━" * filled, style="green") + Text("━" * (BAR - filled), style="dim")
-            self._live.update(bar + Text(f" {text}", overflow="ellipsis", no_wrap=True), refresh=True)
+            self.draw(bar + Text(f" {text}", overflow="ellipsis", no_wrap=True))
             return
         mark = f"{int(standing.done / STEP)} {standing.stage}"
         if mark != self._said:
             self._said = mark
-            self._console.print(Text(text), soft_wrap=True)
+            self.console.print(Text(text), soft_wrap=True)
 
 
 def print_summary(console: Console, name: str, summary: Summary) -> None:

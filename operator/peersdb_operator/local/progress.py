@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from peersdb_operator.live import Rewritten
 from peersdb_operator.status import condition
 
 _STYLES = {
@@ -25,37 +24,25 @@ _STYLES = {
 View = dict[str, Any]
 
 
-class Progress:
+class Progress(Rewritten):
     """A line for each member: live on a terminal, one more for each change elsewhere."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, transient=False) if console.is_terminal else None
+        super().__init__(console)
         self._said: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def show(self, view: View) -> None:
         """Show how the members stand."""
         members = [member for member in view["local"]["members"] if member["state"] != "Stopped"]
-        if self._live is not None:
-            self._live.update(_lines(members), refresh=True)
+        if self.has_place:
+            self.draw(_lines(members))
             return
         for member in members:
             state = member["state"]
             if self._said.get(member["name"]) != state:
                 self._said[member["name"]] = state
                 reason = member.get("reason", "")
-                self._console.print(
+                self.console.print(
                     Text(f"{member['name']}: {state}{f' ({reason})' if reason else ''}"), soft_wrap=True
                 )
 
