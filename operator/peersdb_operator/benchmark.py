@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path as FilePath
 from typing import Any
 
-from peersdb_operator import __version__, manifest, rules
+from peersdb_operator import __version__, rules
 from peersdb_operator.benchmark_rules import DATASETS, RULES, TRANSITIONS
 from peersdb_operator.definition import BENCHMARK, with_defaults
-from peersdb_operator.errors import Fault, ManifestError
-from peersdb_operator.manifest import Image
+from peersdb_operator.manifest import Image, Reader
 
 IMAGE = Image("peersdb/loadtests", __version__, None, "IfNotPresent", ())
 """The load tests that were released with this operator."""
@@ -155,40 +153,7 @@ class Benchmark:
     written: Mapping[str, Any]
 
 
-def read(path: FilePath) -> Benchmark:
-    """Read a manifest file.
-
-    Raises:
-        ManifestError: it cannot be read, or has faults; all of them.
-    """
-    return parse(manifest.contents(path), str(path))
-
-
-def parse(data: bytes, source: str = "manifest") -> Benchmark:
-    """Judge the text of a manifest.
-
-    Args:
-        data: the file's bytes; exactly one document that is not empty.
-        source: what to call the file in messages.
-
-    Raises:
-        ManifestError: every fault, with its path, line and column.
-    """
-    return from_object(manifest.parse(BENCHMARK, RULES, data, source))
-
-
-def object_faults(value: Any) -> list[Fault]:
-    """List every fault of an object, as the API server would after defaulting."""
-    return manifest.object_faults(BENCHMARK, RULES, value)
-
-
-def from_object(value: Mapping[str, Any]) -> Benchmark:
-    """Make the typed values of an object.
-
-    Raises:
-        ManifestError: it has faults.
-    """
-    filled = manifest.checked(BENCHMARK, RULES, value)
+def _benchmark(filled: dict[str, Any], value: Mapping[str, Any]) -> Benchmark:
     spec, metadata = filled["spec"], filled["metadata"]
     newcomers, faults = _part(spec, "newcomers"), _part(spec, "faults")
     return Benchmark(
@@ -221,17 +186,6 @@ def from_object(value: Mapping[str, Any]) -> Benchmark:
         manifest=filled,
         written=value,
     )
-
-
-def check_change(new: Benchmark, old: Benchmark, source: str = "manifest") -> None:
-    """Judge a change by the CRD's rules over ``oldSelf``.
-
-    Raises:
-        ManifestError: the changes that are not allowed.
-    """
-    faults = list(rules.forbidden(TRANSITIONS, new.manifest, old.manifest))
-    if faults:
-        raise ManifestError(source, faults)
 
 
 def _part(spec: Mapping[str, Any], field: str) -> Mapping[str, Any]:
@@ -268,3 +222,8 @@ def _limit(text: str) -> float:
     if text.endswith(("s", "m", "h")) and not text.endswith("/s"):
         return float(rules.seconds(text))
     return float(rules.quantity(text.removesuffix("/s")))
+
+
+READER = Reader(BENCHMARK, RULES, TRANSITIONS, _benchmark)
+read, parse, from_object = READER.read, READER.parse, READER.from_object
+object_faults, check_change = READER.object_faults, READER.check_change

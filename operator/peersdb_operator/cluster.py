@@ -10,15 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path as FilePath
 from typing import Any
 
-from peersdb_operator import manifest
 from peersdb_operator.cluster_rules import RULES, TRANSITIONS
 from peersdb_operator.definition import CLUSTER
-from peersdb_operator.errors import Fault, ManifestError
-from peersdb_operator.manifest import Image
-from peersdb_operator.rules import forbidden
+from peersdb_operator.manifest import Image, Reader
 
 ROOT_GROUP = "root"
 
@@ -152,40 +148,7 @@ class Cluster:
         return (self.root, *self.regions)
 
 
-def read(path: FilePath) -> Cluster:
-    """Read a manifest file.
-
-    Raises:
-        ManifestError: it cannot be read, or has faults; all of them.
-    """
-    return parse(manifest.contents(path), str(path))
-
-
-def parse(data: bytes, source: str = "manifest") -> Cluster:
-    """Judge the text of a manifest.
-
-    Args:
-        data: the file's bytes; exactly one document that is not empty.
-        source: what to call the file in messages.
-
-    Raises:
-        ManifestError: every fault, with its path, line and column.
-    """
-    return from_object(manifest.parse(CLUSTER, RULES, data, source))
-
-
-def object_faults(value: Any) -> list[Fault]:
-    """List every fault of an object, as the API server would after defaulting."""
-    return manifest.object_faults(CLUSTER, RULES, value)
-
-
-def from_object(value: Mapping[str, Any]) -> Cluster:
-    """Make the typed values of an object.
-
-    Raises:
-        ManifestError: it has faults.
-    """
-    filled = manifest.checked(CLUSTER, RULES, value)
+def _cluster(filled: dict[str, Any], value: Mapping[str, Any]) -> Cluster:
     spec, metadata = filled["spec"], filled["metadata"]
     network, retention = spec["network"], spec["storage"]["retentionPolicy"]
     policy, security = network["networkPolicy"], spec.get("security", {})
@@ -214,17 +177,6 @@ def from_object(value: Mapping[str, Any]) -> Cluster:
         manifest=filled,
         written=value,
     )
-
-
-def check_change(new: Cluster, old: Cluster, source: str = "manifest") -> None:
-    """Judge a change by the CRD's rules over ``oldSelf``.
-
-    Raises:
-        ManifestError: the changes that are not allowed.
-    """
-    faults = list(forbidden(TRANSITIONS, new.manifest, old.manifest))
-    if faults:
-        raise ManifestError(source, faults)
 
 
 def _group(
@@ -269,3 +221,8 @@ def _validation(spec: Mapping[str, Any]) -> Validation:
         # With sorted keys, so that the same manifest never makes other pods.
         rules=json.dumps(rules, separators=(",", ":"), sort_keys=True) if rules else "",
     )
+
+
+READER = Reader(CLUSTER, RULES, TRANSITIONS, _cluster)
+read, parse, from_object = READER.read, READER.parse, READER.from_object
+object_faults, check_change = READER.object_faults, READER.check_change

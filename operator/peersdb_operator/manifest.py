@@ -7,10 +7,10 @@ fields, metadata, CEL rules, the place of each fault in the file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from peersdb_operator import rules
 from peersdb_operator.definition import API_VERSION, Resource, structural_faults, with_defaults
@@ -72,54 +72,101 @@ def contents(path: FilePath) -> bytes:
         raise ManifestError(str(path), [Fault("", f"cannot be read: {error.strerror}")]) from error
 
 
-def parse(resource: Resource, table: Sequence[rules.Rule], data: bytes, source: str) -> dict[str, Any]:
-    """Judge the text of a manifest, and give the object it holds, as it was written.
+class Judged(Protocol):
+    """The typed values of a manifest that has no faults."""
 
-    Args:
-        resource: what it must be.
-        table: the resource's rules.
-        data: the file's bytes; exactly one document that is not empty.
-        source: what to call the file in messages.
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """The object, all defaults filled in."""
+        ...
 
-    Raises:
-        ManifestError: every fault, with its path, line and column.
+
+Values = TypeVar("Values", bound=Judged)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader(Generic[Values]):
+    """Reads manifests of one resource.
+
+    Attributes:
+        resource: what they must be.
+        table: the rules that hold for each object.
+        transitions: the rules that hold for a change.
+        typed: makes the values of an object without faults: of it with all defaults, and of it as it was written.
     """
-    documents = load(data, source)
-    if not documents:
-        raise ManifestError(source, [Fault("", f"empty: write a {resource.kind} of {API_VERSION}")])
-    faults: list[Fault] = []
-    for index, document in enumerate(documents):
-        faults += [_placed(fault, document) for fault in object_faults(resource, table, document.value)]
-        if index:
-            place = document.marks.get((), (0, 0))
-            faults.append(Fault("", f"a second document: keep one {resource.kind} to a file", *place))
-    if faults:
-        raise ManifestError(source, sorted(faults, key=lambda fault: (fault.line, fault.column, fault.path)))
-    return cast("dict[str, Any]", documents[0].value)
 
+    resource: Resource
+    table: Sequence[rules.Rule]
+    transitions: Sequence[rules.Transition]
+    typed: Callable[[dict[str, Any], Mapping[str, Any]], Values]
 
-def object_faults(resource: Resource, table: Sequence[rules.Rule], value: Any) -> list[Fault]:
-    """List every fault of an object, as the API server would after defaulting."""
-    if not isinstance(value, dict):
-        return [Fault("", f"must be a mapping: write a {resource.kind} of {API_VERSION}", shape=True)]
-    if value.get("kind") != resource.kind or value.get("apiVersion") != API_VERSION:
-        return list(_kind_faults(resource, value))
-    filled = with_defaults(value, resource.schema())
-    faults = structural_faults(filled, resource.schema())
-    faults += _metadata_faults(resource, filled.get("metadata"))
-    return [*faults, *rules.broken(table, filled, faults)]
+    def read(self, path: FilePath) -> Values:
+        """Read a manifest file.
 
+        Raises:
+            ManifestError: it cannot be read, or has faults; all of them.
+        """
+        return self.parse(contents(path), str(path))
 
-def checked(resource: Resource, table: Sequence[rules.Rule], value: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an object with all defaults filled in.
+    def parse(self, data: bytes, source: str = "manifest") -> Values:
+        """Judge the text of a manifest.
 
-    Raises:
-        ManifestError: it has faults.
-    """
-    faults = object_faults(resource, table, value)
-    if faults:
-        raise ManifestError("manifest", faults)
-    return cast("dict[str, Any]", with_defaults(value, resource.schema()))
+        Args:
+            data: the file's bytes; exactly one document that is not empty.
+            source: what to call the file in messages.
+
+        Raises:
+            ManifestError: every fault, with its path, line and column.
+        """
+        documents = load(data, source)
+        if not documents:
+            raise ManifestError(source, [Fault("", f"empty: write a {self.resource.kind} of {API_VERSION}")])
+        faults: list[Fault] = []
+        for index, document in enumerate(documents):
+            faults += [_placed(fault, document) for fault in self.object_faults(document.value)]
+            if index:
+                place = document.marks.get((), (0, 0))
+                faults.append(
+                    Fault("", f"a second document: keep one {self.resource.kind} to a file", *place)
+                )
+        if faults:
+            raise ManifestError(
+                source, sorted(faults, key=lambda fault: (fault.line, fault.column, fault.path))
+            )
+        return self.from_object(cast("dict[str, Any]", documents[0].value))
+
+    def object_faults(self, value: Any) -> list[Fault]:
+        """List every fault of an object, as the API server would after defaulting."""
+        resource = self.resource
+        if not isinstance(value, dict):
+            return [Fault("", f"must be a mapping: write a {resource.kind} of {API_VERSION}", shape=True)]
+        if value.get("kind") != resource.kind or value.get("apiVersion") != API_VERSION:
+            return list(_kind_faults(resource, value))
+        filled = with_defaults(value, resource.schema())
+        faults = structural_faults(filled, resource.schema())
+        faults += _metadata_faults(resource, filled.get("metadata"))
+        return [*faults, *rules.broken(self.table, filled, faults)]
+
+    def from_object(self, value: Mapping[str, Any]) -> Values:
+        """Make the typed values of an object.
+
+        Raises:
+            ManifestError: it has faults.
+        """
+        faults = self.object_faults(value)
+        if faults:
+            raise ManifestError("manifest", faults)
+        return self.typed(cast("dict[str, Any]", with_defaults(value, self.resource.schema())), value)
+
+    def check_change(self, new: Values, old: Values, source: str = "manifest") -> None:
+        """Judge a change by the CRD's rules over ``oldSelf``.
+
+        Raises:
+            ManifestError: the changes that are not allowed.
+        """
+        faults = list(rules.forbidden(self.transitions, new.manifest, old.manifest))
+        if faults:
+            raise ManifestError(source, faults)
 
 
 def _kind_faults(resource: Resource, value: Mapping[str, Any]) -> Iterator[Fault]:
