@@ -9,7 +9,8 @@ from peersdb_operator.kube.kinds import NODE, OWNED, POD
 from peersdb_operator.kube.metrics import Metrics
 from peersdb_operator.kube.operator import CLUSTER_OBJECTS
 from peersdb_operator.kube.poller import Poller
-from peersdb_operator.kube.reconcile import Environment, Reconciler, Tools
+from peersdb_operator.kube.reconcile import Reconciler
+from peersdb_operator.kube.tools import Environment, Tools
 
 
 class Hand:

@@ -24,7 +24,8 @@ from peersdb_operator.kube.informer import Informer
 from peersdb_operator.kube.kinds import BENCHMARK, CLUSTER, NODE, OWNED, POD, Kind, Object
 from peersdb_operator.kube.metrics import Metrics
 from peersdb_operator.kube.poller import Poller
-from peersdb_operator.kube.reconcile import Environment, Reconciler, Tools
+from peersdb_operator.kube.reconcile import Reconciler
+from peersdb_operator.kube.tools import Environment, Tools
 from peersdb_operator.kube.workqueue import WorkQueue
 from peersdb_operator.names import BENCHMARK_LABEL, MANAGED_BY, MANAGED_BY_LABEL
 

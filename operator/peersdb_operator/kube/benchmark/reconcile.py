@@ -7,7 +7,7 @@ where the results are. Everything else is seen anew.
 from __future__ import annotations
 
 from peersdb_operator import benchmark as manifests
-from peersdb_operator.errors import ManifestError, NotFound
+from peersdb_operator.errors import ManifestError
 from peersdb_operator.kube.benchmark import status
 from peersdb_operator.kube.benchmark.finishing import Finish
 from peersdb_operator.kube.benchmark.running import Running
@@ -16,6 +16,7 @@ from peersdb_operator.kube.benchmark.tools import Tools
 from peersdb_operator.kube.benchmark.waiting import Waiting
 from peersdb_operator.kube.cache import Key
 from peersdb_operator.kube.kinds import BENCHMARK
+from peersdb_operator.kube.resource import living
 
 
 class BenchmarkReconciler:
@@ -31,13 +32,9 @@ class BenchmarkReconciler:
         Raises:
             KubeError: the API server was in the way; try again later.
         """
-        try:
-            resource = await self._tools.kube.get(BENCHMARK, *key)
-        except NotFound:
+        resource = await living(self._tools.kube, BENCHMARK, key)
+        if resource is None:
             self._tools.forget(key)
-            return
-        if "deletionTimestamp" in resource["metadata"]:
-            self._tools.forget(key)  # what it is made of goes with it, by the owner references
             return
         await self._step(Subject(self._tools, key, resource))
 

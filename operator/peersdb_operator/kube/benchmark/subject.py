@@ -10,6 +10,7 @@ from peersdb_operator.kube.benchmark.tools import Tools
 from peersdb_operator.kube.cache import Key
 from peersdb_operator.kube.conditions import changed
 from peersdb_operator.kube.kinds import BENCHMARK, Object
+from peersdb_operator.kube.resource import write_status
 
 #: A status is written at most once in so many seconds, unless its phase or a condition changed.
 STATUS_INTERVAL = 5.0
@@ -72,17 +73,7 @@ class Subject:
 
     async def patch(self, after: dict[str, Any]) -> None:
         """Write a status as it is given."""
-        metadata = self.resource["metadata"]
-        await self.tools.kube.apply(
-            BENCHMARK,
-            {
-                "apiVersion": BENCHMARK.api_version,
-                "kind": BENCHMARK.kind,
-                "metadata": {field: metadata[field] for field in ("name", "namespace", "uid")},
-                "status": after,
-            },
-            "status",
-        )
+        await write_status(self.tools.kube, BENCHMARK, self.resource, after)
         self.status = after
         self.tools.metrics.benchmark(self.key, str(after.get("phase") or status.PENDING))
 

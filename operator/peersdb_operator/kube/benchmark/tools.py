@@ -16,7 +16,7 @@ from peersdb_operator.kube.cuts import Cuts
 from peersdb_operator.kube.events import Events
 from peersdb_operator.kube.kinds import Object
 from peersdb_operator.kube.metrics import Metrics
-from peersdb_operator.kube.reconcile import Environment
+from peersdb_operator.kube.tools import Environment
 
 
 @dataclass(slots=True)
