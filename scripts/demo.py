@@ -154,7 +154,8 @@ class Demo:
     def judge(self, nodes: Sequence[Node]) -> list[Judged]:
         """Let the peers judge a file that is as it should be and one that is not."""
         self._step(
-            "Validation: a good and a broken file, judged by the peers' validators, decided by their votes"
+            "Validation: a good and a broken file, judged by the nodes' validators; a node answers by its own"
+            " judgement, or by the votes of its peers"
         )
         self._print_command(
             f"""curl {nodes[0].url}/peersdb/command -d '{{"method": {{"cmd": "isvalid"}}, "args": ["/ipfs/CID"]}}'"""
@@ -352,12 +353,13 @@ def files_table(shared: Sequence[Shared]) -> Table:
 
 def judged_table(judged: Sequence[Judged]) -> Table:
     """What the peers say of files."""
-    table = Table("File", "Verdict", "Decided by", "Votes", "Known after", "Why", box=box.SIMPLE_HEAD)
+    table = Table("File", "Verdict", "Decided by", "Votes so far", "Known after", "Why", box=box.SIMPLE_HEAD)
     for one in judged:
         color = "green" if one.verdict == "valid" else "red"
         verdict = f"[{color}]{one.verdict}[/{color}]"
+        by = "itself" if one.by == "own" else "its peers"
         table.add_row(
-            one.name, verdict, one.by, str(one.votes), summary.duration(one.seconds), escape(one.reason)
+            one.name, verdict, by, str(one.votes), summary.duration(one.seconds), escape(one.reason)
         )
     return table
 

@@ -22,27 +22,51 @@ PUBLISHED_MEAN, PUBLISHED_WORST = 0.20, 1.32
 #: Its newcomers' median until they have all.
 PUBLISHED_BOOTSTRAP = 79.0
 
-#: Posts files on another node and asks this one whether they are valid, so many seconds after they came; prints the
-#: seconds before, the seconds it took and who decided. What peers say at that time is in part here, in part on its way.
+#: Starts a node that judges nothing unasked beside a member, in its network; posts files on a member elsewhere and asks
+#: that node whether they are valid, so many seconds after they came to it. Prints the seconds before, the seconds it
+#: took, who decided, by how many votes, and the verdict. What peers say is in part here by then, in part on its way.
 ASKING = """
-import base64, json, os, sys, time, urllib.request
+import base64, json, os, subprocess, sys, time, urllib.request
+ASKER = "127.0.0.1:18080"
 def command(host, cmd, *args, **more):
     body = json.dumps({"method": {"cmd": cmd}, "args": list(args), **more}).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"http://{host}:8080/peersdb/command", body)) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"http://{host}/peersdb/command", body)) as answer:
         return json.load(answer)
-for number in range(24):
-    before = command("127.0.0.1", "query", "limit=10000")["cursor"]
-    command(sys.argv[1], "post", file=base64.b64encode(os.urandom(1000)).decode())
-    found = []
-    while not found:
-        time.sleep(0.005)
-        found = command("127.0.0.1", "query", f"since={before}")["contributions"]
-    waited = (0, 0.5, 1, 2)[number % 4]
-    time.sleep(waited)
-    began = time.monotonic()
-    answer = command("127.0.0.1", "isvalid", found[0]["path"])
-    print(json.dumps([waited, time.monotonic() - began, answer["decidedBy"], answer["isValid"]]))
-    time.sleep(1)
+def peers():
+    try:
+        with urllib.request.urlopen(f"http://{ASKER}/peersdb/status") as answer:
+            return len(json.load(answer)["peers"])
+    except OSError:
+        return 0
+os.mkdir("/tmp/asker-files")
+words = ["-http", "-http-port", "18080", "-ipfs-port", "14001"]
+words += ["-repo", "/tmp/asker", "-download-dir", "/tmp/asker-files/", "-region", "us-west1"]
+words += ["-bootstrap", ",".join(sys.argv[1:])]
+with open("/tmp/asker.log", "w") as log:
+    plain = {"PATH": os.environ["PATH"], "HOME": "/tmp"}
+    node = subprocess.Popen(["peersdb", *words], env=plain, stdout=log, stderr=log)
+try:
+    until = time.monotonic() + 120
+    while peers() < 20:
+        assert node.poll() is None and time.monotonic() < until, open("/tmp/asker.log").read()[-2000:]
+        time.sleep(0.5)
+    for number in range(24):
+        before = command(ASKER, "query", "limit=10000")["cursor"]
+        command(sys.argv[1], "post", file=base64.b64encode(os.urandom(1000)).decode())
+        found = []
+        while not found:
+            time.sleep(0.005)
+            found = command(ASKER, "query", f"since={before}")["contributions"]
+        waited = (0, 0.25, 0.5, 1)[number % 4]
+        time.sleep(waited)
+        began = time.monotonic()
+        answer = command(ASKER, "isvalid", found[0]["path"])
+        took = time.monotonic() - began
+        print(json.dumps([waited, took, answer["decidedBy"], len(answer["votes"]), answer["isValid"]]))
+        time.sleep(2)
+finally:
+    node.terminate()
+    node.wait()
 """
 
 
@@ -125,17 +149,19 @@ def test_a_live_request_finds_a_quorum_of_twenty_peers_within_a_second(
     peers.apply(cluster("voters", 20, validation={"enabled": True, "validators": rules}))
     peers.wait("Ready", seconds=400)
     eventually(lambda: len(peers.node_status("us-west1-0")["peers"]) >= 10, "connections", 60)
-    host = "voters-europe-west3-0.voters-europe-west3"
-    said = peers("exec", "-i", "voters-us-west1-0", "--", "python3", "-", host, stdin=ASKING, timeout=300)
+    hosts = [f"voters-{region}-0.voters-{region}:8080" for region in ("europe-west3", "asia-east2")]
+    said = peers("exec", "-i", "voters-us-west1-0", "--", "python3", "-", *hosts, stdin=ASKING, timeout=400)
     answers = [json.loads(line) for line in said.splitlines()]
-    assert all(answer[3] for answer in answers)
+    assert all(answer[4] for answer in answers)
     for waited in sorted({answer[0] for answer in answers}):
         found = [answer for answer in answers if answer[0] == waited]
-        seconds = statistics.median(answer[1] for answer in found)
+        seconds = [answer[1] for answer in found]
         votes = sum(answer[2] == "votes" for answer in found)
         measured(
-            f"isvalid {waited} s after arrival", f"{1e3 * seconds:.0f} ms, {votes} of {len(found)} by votes"
+            f"isvalid {waited} s after arrival",
+            f"median {1e3 * statistics.median(seconds):.0f}, worst {1e3 * max(seconds):.0f} ms,"
+            f" {votes} of {len(found)} by votes",
         )
-    by_votes = [answer[1] for answer in answers if answer[2] == "votes"]
-    assert statistics.median(by_votes) < 1
+        assert statistics.median(seconds) < 1
+    assert sum(answer[2] == "votes" for answer in answers) >= 0.9 * len(answers)
     peers.delete(seconds=120)
