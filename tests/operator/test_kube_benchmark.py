@@ -105,7 +105,7 @@ def test_what_the_master_and_the_workers_are_told():
     }
     pods = {name: job["spec"]["template"]["spec"] for name, job in jobs.items()}
     assert " ".join(pods["run-master"]["containers"][0]["args"]) == (
-        "--headless --profile bootstrap --users 6 --spawn-rate 6 --rate 2 --run-time 60s --warmup 5 --repeats 1"
+        "--headless --profile bootstrap --repeats 1 --users 6 --spawn-rate 6 --rate 2 --run-time 60s --warmup 5"
         ' --matrix {"payloadSizes": [1024, 65536]} --thresholds [{"metric": "post.p99", "max": "1s"}]'
         " --waves 1 --per-wave 6 --targets /etc/peersdb/targets/targets.json --master --expect-workers 2"
         " --worker-timeout 600 --control 0.0.0.0:8090 --control-token-file /etc/peersdb/control/token --report /results"
