@@ -2,11 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 import yaml
@@ -20,6 +19,8 @@ class Measured:
 
     def __init__(self, cluster, home):
         self.cluster, self.home, self.out = cluster, home, home / "out"
+        self.temporary = home / "temporary"
+        self.temporary.mkdir()
 
     def run(self, profile, **spec):
         """Run it as it is written; it passes."""
@@ -29,7 +30,8 @@ class Measured:
         file.write_text(yaml.safe_dump(value))
         argv = [sys.executable, "-m", "peersdb_operator", "benchmark", "run", "-f", str(file)]
         argv += ["--out", str(self.out), "--dir", str(self.cluster.directory)]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
+        environment = {**os.environ, "TMPDIR": str(self.temporary)}
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "measure: passed" in done.stdout
         assert done.stdout.splitlines()[-1] == str(self.out / "report.html")
@@ -61,10 +63,9 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def measured(cluster, tmp_path):
-    before = set(Path(tempfile.gettempdir()).glob("peersdb-benchmark-*"))
-    yield Measured(cluster, tmp_path)
-    left = set(Path(tempfile.gettempdir()).glob("peersdb-benchmark-*")) - before
-    assert left == set()
+    made = Measured(cluster, tmp_path)
+    yield made
+    assert list(made.temporary.iterdir()) == []
 
 
 def test_contribution_ends_with_a_report_of_what_was_replicated(measured):
