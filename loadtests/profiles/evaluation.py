@@ -9,8 +9,7 @@ from loadtests.workload import archives
 
 
 class Evaluation(NodeUser):
-    """Posts the data set as one zip, then each of its folders (or files) as a zip, each as soon as the last
-    is taken.
+    """Posts the data set as one zip, then each of its folders (or files) as a zip, in turn, at the user's rate.
 
     Every process has one such user, and one of them posts. When all have arrived, or failed, the nodes'
     benchmarks are gathered.
@@ -32,7 +31,7 @@ class Evaluation(NodeUser):
         count = 1 + len(dataset.groups())
         try:
             for number, payload in enumerate(archives(dataset, self.run_.rng), 1):
-                if self.api.post(payload, late=0.0):
+                if self.api.post(payload, late=self.due()):
                     self.run_.posted(payload, self.node)
                 tell(self.environment, number / count)
         except LoadTestError as error:

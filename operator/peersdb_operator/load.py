@@ -51,8 +51,8 @@ def arguments(benchmark: Benchmark) -> list[str]:
     words = ["--headless", "--profile", benchmark.profile, "--repeats", str(benchmark.repeats)]
     if benchmark.profile != EVALUATION:  # which has one user, and ends when all is posted
         words += ["--users", str(benchmark.users), "--spawn-rate", str(benchmark.spawn_rate)]
-        words += ["--rate", f"{benchmark.rate:g}", "--run-time", f"{benchmark.run_time:g}s"]
-        words += ["--warmup", f"{benchmark.warmup:g}"]
+        words += ["--run-time", f"{benchmark.run_time:g}s", "--warmup", f"{benchmark.warmup:g}"]
+    words += ["--rate", f"{benchmark.rate:g}"]
     matrix = {
         "regions": benchmark.matrix.regions,
         "peers": benchmark.matrix.peers,

@@ -118,7 +118,7 @@ def test_the_papers_workload_and_its_two_scenarios(large, distances, measured, t
     evaluation = Bench(large, "evaluation")
     directory = os.environ.get(DATASET)
     own_data = {"dataset": {"url": served(large, Path(directory))}} if directory else {}
-    evaluation.apply("evaluation", **own_data)
+    evaluation.apply("evaluation", rate="0.5", **own_data)
     assert evaluation.ended(600)["phase"] == "Succeeded", evaluation.status()
     for mean, worst in own_figures(evaluation.results(tmp_path / "evaluation"), measured, "evaluation"):
         assert mean < PUBLISHED_MEAN

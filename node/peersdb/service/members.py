@@ -30,8 +30,13 @@ TARGET = 12
 DIALS = 4
 #: Looks for missing connections so often (seconds), and at once when something changes.
 INTERVAL = 5.0
-#: Waits after failed dials, seconds; the last one stays.
+#: Waits after failed dials, seconds; the last one stays, but for a node that has too few connections: where many start
+#: at once, it dialled those in vain that were not there yet, and they have found others meanwhile.
 BACKOFF = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
+LONELY_BACKOFF = 15.0
+#: A node with enough connections dials one more member so often (seconds), until it has so many: two groups, each
+#: connected well enough within itself (after a long cut, say), would never find each other else.
+EXPLORE, PLENTY = 30.0, 2 * TARGET
 #: Waits between rounds over the bootstrap peers, seconds; the last one stays.
 BOOTSTRAP_BACKOFF = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: A record from further ahead than this (nanoseconds) would outlive its member's next ones.
@@ -78,6 +83,9 @@ class Membership:
         self._announce, self._root, self._region = tuple(announce), root, region
         self._known: dict[str, MemberRecord] = {}
         self._dials: dict[str, _Dial] = {}
+        self._anchors: dict[str, str] = {}
+        """Peer ids of the bootstrap peers that were reached, by their names."""
+
         self._wake = trio.Event()
         self._own: MemberRecord | None = None
 
@@ -123,6 +131,7 @@ class Membership:
         """Keeps the node connected; ends when cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._run_bootstrap)
+            nursery.start_soon(self._explore)
             while True:
                 self._wake = trio.Event()
                 await self._fill()
@@ -183,6 +192,11 @@ class Membership:
                 return True
         return False
 
+    def _is_adrift(self) -> bool:
+        """Whether there are few connections, and none to a bootstrap peer: those few may be a group by themselves."""
+        connected = self._host.connected
+        return len(connected) < TARGET and not any(peer in connected for peer in self._anchors.values())
+
     async def try_bootstrap(self) -> bool:
         """One round over the bootstrap peers; says whether one of them is connected now."""
         reached = False
@@ -190,17 +204,18 @@ class Membership:
             try:
                 for address in [name] if name.startswith("/") else await self._resolve(name):
                     if not address.endswith(f"/p2p/{self._host.peer_id}"):
-                        await self._host.dial(address)
+                        self._anchors[name] = await self._host.dial(address)
                         reached = True
                         break
             except PeersDBError as error:
-                log.info("bootstrap peer not reached", peer=name, error=str(error))
+                tell = log.debug if self._host.connected else log.info  # with peers it is no news for anybody
+                tell("bootstrap peer not reached", peer=name, error=str(error))
         return reached
 
     async def _run_bootstrap(self) -> None:
         attempt = 0
         while self._bootstrap:
-            if not self._host.connected:
+            if not self._host.connected or self._is_adrift():
                 # Success counts once it is seen to last: a peer of another cluster lets itself be dialled too.
                 await self.try_bootstrap()
                 delay = BOOTSTRAP_BACKOFF[min(attempt, len(BOOTSTRAP_BACKOFF) - 1)]
@@ -213,6 +228,10 @@ class Membership:
         """Dials members until there are enough connections or nobody is left to try."""
         connected = set(self._host.connected)
         now = trio.current_time()
+        if len(connected) < TARGET:
+            soon = now + LONELY_BACKOFF
+            for dial in self._dials.values():
+                dial.not_before = min(dial.not_before, soon)
         for peer in connected & self._dials.keys():
             if self._dials[peer].not_before <= now:  # it outlasted the wait that a loss would have cost
                 del self._dials[peer]
@@ -226,6 +245,15 @@ class Membership:
         async with trio.open_nursery() as nursery:
             for peer in candidates[: max(0, TARGET - len(connected))]:
                 nursery.start_soon(self._try, peer, limit)
+
+    async def _explore(self) -> None:
+        """Dials one member more from time to time."""
+        while True:
+            await trio.sleep(self._environment.jitter(EXPLORE))
+            connected = set(self._host.connected)
+            others = sorted(self._known.keys() - connected)
+            if others and TARGET <= len(connected) < PLENTY:
+                await self.connect(self._environment.random.choice(others))
 
     async def _try(self, peer: str, limit: trio.CapacityLimiter) -> None:
         async with limit:

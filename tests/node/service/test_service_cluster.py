@@ -1,6 +1,8 @@
 """Clusters of whole nodes: what is posted is everywhere, whoever was away, cut off or emptied."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 import trio
@@ -20,6 +22,7 @@ from structlog.testing import capture_logs
 
 from peersdb.core.identity import Signer
 from peersdb.errors import NoStore, RepoLocked, SettingsError
+from peersdb.service import members
 
 
 async def test_what_one_posts_is_in_all_and_in_the_same_order(tmp_path):
@@ -280,3 +283,43 @@ async def test_the_end_of_a_node_takes_moments(tmp_path):
             await nodes.stop("root")
         await eventually(lambda: not a.host.connected)
         assert PATIENCE > 5
+
+
+async def test_a_few_that_found_each_other_go_on_looking_for_their_bootstrap_peers(tmp_path):
+    async with world(tmp_path) as nodes:
+        late = address(await nodes.start("late"))
+        await nodes.stop("late")
+        a = await nodes.start("a", root=True, bootstrap=(late,))
+        b = await nodes.start("b", bootstrap=(address(a), late))
+        await post(a, [1])
+        await eventually(lambda: same(a, b) and number_of_entries(b) == 1)
+        again = await nodes.start("late")  # it knows nobody
+        await eventually(lambda: same(a, b, again))
+
+
+async def test_a_node_with_enough_connections_looks_for_others_all_the_same(tmp_path, monkeypatch):
+    async with world(tmp_path) as nodes:
+        a = await nodes.start("a", root=True)
+        b = await nodes.start("b", bootstrap=(address(a),))
+        await eventually(lambda: same(a, b) and a.membership.count == b.membership.count == 1)
+        await nodes.stop("a", "b")
+        monkeypatch.setattr(members, "TARGET", 0)
+        monkeypatch.setattr(members, "EXPLORE", 0.1)
+        a, b = await nodes.start("a", root=True), await nodes.start("b")
+        await eventually(lambda: a.host.connected and b.host.connected)
+
+
+async def test_a_node_with_few_connections_dials_those_again_that_were_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(members, "LONELY_BACKOFF", 1.0)
+    monkeypatch.setattr(members, "BACKOFF", (3600.0,))
+    async with world(tmp_path) as nodes:
+        a = await nodes.start("a", root=True)
+        b = await nodes.start("b", bootstrap=(address(a),))
+        await eventually(lambda: same(a, b) and a.membership.count == b.membership.count == 1)
+        await nodes.stop("a", "b")
+        with closing(sqlite3.connect(tmp_path / "b" / "repo" / "peersdb.sqlite")) as database, database:
+            database.execute("DELETE FROM members")  # it will not dial anybody
+        a = await nodes.start("a", root=True)
+        await eventually(lambda: [dial.attempts for dial in a.membership._dials.values()] == [1])
+        await nodes.start("b")
+        await eventually(lambda: a.host.connected)
