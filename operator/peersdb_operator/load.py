@@ -49,10 +49,12 @@ class Newcomer:
 def arguments(benchmark: Benchmark) -> list[str]:
     """Give the arguments that master and workers have alike, but for the members and the data set."""
     words = ["--headless", "--profile", benchmark.profile, "--repeats", str(benchmark.repeats)]
-    if benchmark.profile != EVALUATION:  # which has one user, and ends when all is posted
+    timed = benchmark.profile != EVALUATION  # which has one user, and ends when all is posted
+    if timed:
         words += ["--users", str(benchmark.users), "--spawn-rate", str(benchmark.spawn_rate)]
-        words += ["--run-time", f"{benchmark.run_time:g}s", "--warmup", f"{benchmark.warmup:g}"]
     words += ["--rate", f"{benchmark.rate:g}"]
+    if timed:
+        words += ["--run-time", f"{benchmark.run_time:g}s", "--warmup", f"{benchmark.warmup:g}"]
     matrix = {
         "regions": benchmark.matrix.regions,
         "peers": benchmark.matrix.peers,

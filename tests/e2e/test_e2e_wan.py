@@ -32,24 +32,27 @@ def command(host, cmd, *args, **more):
     body = json.dumps({"method": {"cmd": cmd}, "args": list(args), **more}).encode()
     with urllib.request.urlopen(urllib.request.Request(f"http://{host}/peersdb/command", body)) as answer:
         return json.load(answer)
-def peers():
+def status(host):
     try:
-        with urllib.request.urlopen(f"http://{ASKER}/peersdb/status") as answer:
-            return len(json.load(answer)["peers"])
+        with urllib.request.urlopen(f"http://{host}/peersdb/status") as answer:
+            return json.load(answer)
     except OSError:
-        return 0
+        return {"peers": [], "addrs": []}
 os.mkdir("/tmp/asker-files")
 words = ["-http", "-http-port", "18080", "-ipfs-port", "14001"]
 words += ["-repo", "/tmp/asker", "-download-dir", "/tmp/asker-files/", "-region", "us-west1"]
-words += ["-bootstrap", ",".join(sys.argv[1:])]
+words += ["-bootstrap", sys.argv[1]]
 with open("/tmp/asker.log", "w") as log:
     plain = {"PATH": os.environ["PATH"], "HOME": "/tmp"}
     node = subprocess.Popen(["peersdb", *words], env=plain, stdout=log, stderr=log)
 try:
     until = time.monotonic() + 120
-    while peers() < 20:
+    while len(status(ASKER)["peers"]) < 20:
         assert node.poll() is None and time.monotonic() < until, open("/tmp/asker.log").read()[-2000:]
         time.sleep(0.5)
+        if status(ASKER)["peers"]:
+            for host in sys.argv[1:]:
+                command(ASKER, "connect", status(host)["addrs"][0])
     for number in range(24):
         before = command(ASKER, "query", "limit=10000")["cursor"]
         command(sys.argv[1], "post", file=base64.b64encode(os.urandom(1000)).decode())
@@ -149,7 +152,10 @@ def test_a_live_request_finds_a_quorum_of_twenty_peers_within_a_second(
     peers.apply(cluster("voters", 20, validation={"enabled": True, "validators": rules}))
     peers.wait("Ready", seconds=400)
     eventually(lambda: len(peers.node_status("us-west1-0")["peers"]) >= 10, "connections", 60)
-    hosts = [f"voters-{region}-0.voters-{region}:8080" for region in ("europe-west3", "asia-east2")]
+    hosts = sorted(
+        f"{pod}.{pod.rpartition('-')[0]}:8080" for pod in peers.pods() if not pod.startswith("voters-root")
+    )
+    hosts.sort(key=lambda host: not host.startswith("voters-europe-west3-0"))  # where it is posted
     said = peers("exec", "-i", "voters-us-west1-0", "--", "python3", "-", *hosts, stdin=ASKING, timeout=400)
     answers = [json.loads(line) for line in said.splitlines()]
     assert all(answer[4] for answer in answers)
