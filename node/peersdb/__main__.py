@@ -51,11 +51,13 @@ def _node() -> None:
     except SettingsError as error:
         _fail(error, 2)
     _configure_logs(settings)
+    failed: BaseException | None = None
     try:
         trio.run(_run, settings)
-    except* PeersDBError as group:
-        first = first_of(group)
-        _fail(first, 2 if isinstance(first, SettingsError) else 1)
+    except* PeersDBError as group:  # before Python 3.11.4 an exit from here would be put into a group itself
+        failed = first_of(group)
+    if failed is not None:
+        _fail(failed, 2 if isinstance(failed, SettingsError) else 1)
 
 
 async def _run(settings: Settings) -> None:

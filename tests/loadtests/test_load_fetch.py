@@ -49,6 +49,11 @@ def zipped():
     return out.getvalue()
 
 
+needs_filter = pytest.mark.skipif(
+    not hasattr(tarfile, "data_filter"), reason="tar archives are refused before Python 3.11.4"
+)
+
+
 def tarred(name="sort/runs.csv"):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
@@ -62,7 +67,7 @@ def tarred(name="sort/runs.csv"):
     ("name", "data", "found"),
     [
         ("c3o.zip", zipped(), {"grep/runs.csv", "outside.csv"}),
-        ("c3o.tar.gz", tarred(), {"sort/runs.csv"}),
+        pytest.param("c3o.tar.gz", tarred(), {"sort/runs.csv"}, marks=needs_filter),
         ("one%20file.csv", b"a,b\n1,2\n", {"one file.csv"}),
     ],
 )
@@ -80,6 +85,7 @@ def test_another_file_than_was_meant_is_refused(serve, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+@needs_filter
 def test_an_archive_that_points_elsewhere_is_refused(serve, tmp_path):
     with pytest.raises(WorkloadError, match="cannot unpack"):
         fetch(*serve("bad.tar.gz", tarred("../outside.csv")), tmp_path / "data")
