@@ -73,12 +73,13 @@ class Board:
             return 1.0
         if self.segment is None:
             return 0.0
-        elapsed = time.monotonic() - self.began
-        part = min(1.0, elapsed / self.seconds) if self.seconds else self.evaluating.part
-        if self.state != RUNNING:
-            part = 0.0
+        part = 0.0
         if self.state == SETTLING:
             part = 1.0
+        elif self.state == RUNNING and self.seconds:
+            part = min(1.0, (time.monotonic() - self.began) / self.seconds)
+        elif self.state == RUNNING:
+            part = self.evaluating.part
         whole = min(1.0, (self.segment.index + part) / self.segments)
         return min(0.999, self.share * whole + (1 - self.share) * self.waves)
 

@@ -35,6 +35,8 @@ log = logging.getLogger("loadtests")
 LOOK_SECONDS = 0.25
 # Two of a worker's reports, and their way.
 REPORTS_SECONDS = 2.5
+# All processes have met the nodes by then, or never do.
+BEGIN_SECONDS = 60.0
 # Every node was asked for its clock by then, or does not answer.
 CLOCKS_SECONDS = 15.0
 # For the percentiles that are shown while the run goes on.
@@ -108,6 +110,12 @@ class Direction:
     def ready(self) -> bool:
         """Whether all that make load have met the nodes."""
         return bool(self.started_load) and (self.workers is None or self.workers.all_there())
+
+    def wait_ready(self, deadline: float) -> bool:
+        """Wait for them until a moment of the monotonic clock. Returns whether they have."""
+        while not self.ready() and time.monotonic() < deadline:
+            gevent.sleep(0.05)
+        return self.ready()
 
     def begin(self, segment: Segment) -> None:
         """The load of a segment begins now; that of the first began when users were started."""

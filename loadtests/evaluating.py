@@ -80,7 +80,6 @@ def take_part(environment: Any) -> None:
     def on_grant(msg: Any, **_: Any) -> None:
         environment.peersdb_grant.set(msg.data["node"])
 
-    environment.peersdb_grant = AsyncResult()
     environment.runner.register_message(GRANT, on_grant)
 
 

@@ -18,7 +18,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadtests import evaluating, profiles
 from loadtests.board import SETTLING, Board
 from loadtests.control import Control
-from loadtests.direction import Direction
+from loadtests.direction import BEGIN_SECONDS, Direction
 from loadtests.errors import LoadTestError
 from loadtests.faults import Event
 from loadtests.options import Options, find_nodes, read_options, read_token
@@ -38,9 +38,6 @@ LINGER_SECONDS = 20.0
 # Who has the results says so; nobody is waited for longer.
 COLLECT_SECONDS = 600.0
 
-# All processes have met the nodes by then, or never do.
-BEGIN_SECONDS = 60.0
-
 DATA, BEGIN, FINISH, LAST, CLOSE, AWAY = (
     f"peersdb_{name}" for name in ("data", "begin", "finish", "last", "close", "away")
 )
@@ -55,12 +52,13 @@ def on_init(environment: Any, runner: Any, **_: Any) -> None:
     environment.peersdb_regions = tuple(environment.parsed_options.region.replace(",", " ").split())
     environment.peersdb_closed = Signal()
     environment.peersdb_begun = Signal()
+    if not isinstance(runner, MasterRunner):
+        evaluating.take_part(environment)
     if isinstance(runner, WorkerRunner):
         runner.register_message(BEGIN, lambda environment, **_: environment.peersdb_begun.set())
         runner.register_message(FINISH, _on_finish, concurrent=True)
         runner.register_message(CLOSE, _on_close, concurrent=True)
         runner.register_message(AWAY, _on_away)
-        evaluating.take_part(environment)
         return
     board = environment.peersdb_board = Board()
     try:
@@ -82,8 +80,6 @@ def on_init(environment: Any, runner: Any, **_: Any) -> None:
         runner.register_message(DATA, _on_data)
         runner.register_message(LAST, _on_last)
         gevent.spawn(_admit, environment, options, board)
-    else:
-        evaluating.take_part(environment)
 
 
 def _serve(environment: Any, options: Options, board: Board) -> None:
@@ -156,9 +152,7 @@ def on_test_start(environment: Any, **_: Any) -> None:
 
 def _begin(environment: Any, direction: Direction) -> None:
     """Let the workers' users begin when every worker follows its nodes: what is posted before is not seen by all."""
-    deadline = time.monotonic() + BEGIN_SECONDS
-    while not direction.ready() and time.monotonic() < deadline:
-        gevent.sleep(0.05)
+    direction.wait_ready(time.monotonic() + BEGIN_SECONDS)
     environment.runner.send_message(BEGIN)
 
 

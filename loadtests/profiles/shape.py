@@ -13,14 +13,13 @@ import locust
 from locust.runners import MasterRunner
 
 from loadtests.board import RUNNING, SETTLING, Board
+from loadtests.direction import BEGIN_SECONDS
 from loadtests.errors import LoadTestError
 from loadtests.options import CHURN, PARTITION, Options, read_options
 from loadtests.segments import Segment, plan, stage
 
 Tick = tuple[int, float]
 
-# The run's first part begins when all processes have met the nodes.
-BEGIN_SECONDS = 60.0
 # Users end with the request that they are in; a `get` may take a minute.
 LEAVE_SECONDS = 90.0
 # A fault that begins later would not be over, and its effect not be seen, before the part ends.
@@ -114,13 +113,12 @@ class Script(locust.LoadTestShape):  # type: ignore[misc]  # locust has no types
     def _wait_for_run(self) -> None:
         """The first part begins with the run, which locust starts after the first step."""
         deadline = time.monotonic() + BEGIN_SECONDS
-        while (direction := self.environment.peersdb_direction) is None or not direction.ready():
+        while (direction := self.environment.peersdb_direction) is None:
             if time.monotonic() > deadline:
-                if direction is None:
-                    raise LoadTestError("the run could not begin: see the error above")
-                direction.problem(f"not every worker has begun within {BEGIN_SECONDS:g} s")
-                return
+                raise LoadTestError("the run could not begin: see the error above")
             gevent.sleep(LOOK_SECONDS)
+        if not direction.wait_ready(deadline):
+            direction.problem(f"not every worker has begun within {BEGIN_SECONDS:g} s")
 
     def _wait_for_users(self) -> None:
         deadline = time.monotonic() + LEAVE_SECONDS

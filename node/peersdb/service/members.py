@@ -193,7 +193,7 @@ class Membership:
         return False
 
     def _is_adrift(self) -> bool:
-        """Whether there are few connections, and none to a bootstrap peer: those few may be a group by themselves."""
+        """Whether there are few connections, or none, and none to a bootstrap peer: a few may be an island."""
         connected = self._host.connected
         return len(connected) < TARGET and not any(peer in connected for peer in self._anchors.values())
 
@@ -215,7 +215,7 @@ class Membership:
     async def _run_bootstrap(self) -> None:
         attempt = 0
         while self._bootstrap:
-            if not self._host.connected or self._is_adrift():
+            if self._is_adrift():
                 # Success counts once it is seen to last: a peer of another cluster lets itself be dialled too.
                 await self.try_bootstrap()
                 delay = BOOTSTRAP_BACKOFF[min(attempt, len(BOOTSTRAP_BACKOFF) - 1)]

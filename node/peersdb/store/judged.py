@@ -11,7 +11,7 @@ from peersdb.core.quorum import Tally
 from peersdb.store.contents import Row
 from peersdb.store.database import Database
 
-#: Two counts lie in one number, this far apart: more voters than there can be (`ballots.MAX_VOTERS`).
+#: Counts lie in one number, this far apart: more voters than there can be (`ballots.MAX_VOTERS`).
 _APART = 1 << 20
 #: Votes lie in the order of their files. Up to so many times as many files as are asked for, all of them are read
 #: from the first to the last, which takes half as long as looking each of them up.
