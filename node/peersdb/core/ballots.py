@@ -162,6 +162,30 @@ def decode_ballot(data: bytes) -> Ballot:
     )
 
 
+def votes_on(data: bytes, cid: CID) -> tuple[tuple[Vote, ...], int]:
+    """What a ballot says of one file, and when (its ``ts``), without making objects of all that it says of others.
+
+    Args:
+        data: a ballot whose form `decode_ballot` has checked before.
+        cid: the file's root.
+
+    Raises:
+        InvalidRecord: it is none, after all.
+    """
+    root = bytes(cid)
+    try:
+        value = codec.decode(data, MAX_BALLOT)
+        validators = value["validators"]
+        found = tuple(
+            Vote(cid, *validators[place], VERDICTS[verdict])
+            for voted, place, verdict in value["votes"]
+            if voted == root
+        )
+        return found, value["ts"]
+    except (InvalidBlock, LookupError, TypeError, ValueError) as error:
+        raise InvalidRecord(f"the ballot is unreadable: {error}") from error
+
+
 def verify(ballot: Ballot) -> None:
     """Checks a ballot's own signature.
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from peersdb.core.ballots import Ballot, Vote, decode_ballot
-from peersdb.core.cid import ipfs_path
+from peersdb.core.ballots import Ballot, Vote, decode_ballot, votes_on
+from peersdb.core.cid import ipfs_path, parse_path
 from peersdb.core.identity import peer_id_of
 from peersdb.core.quorum import verdict_of
 from peersdb.core.wire import MAX_BALLOTS, MAX_CHAINS
@@ -162,7 +162,7 @@ class BallotStore:
                 " WHERE voter = (SELECT id FROM voters WHERE key = ?) AND path > ? ORDER BY path LIMIT ?",
                 (key, after, limit),
             )
-            return [(path, _on(path, decode_ballot(data))) for path, data in rows]
+            return [(path, votes_on(data, parse_path(path))[0]) for path, data in rows]
 
         return await self._database.read(job)
 
@@ -201,6 +201,7 @@ class BallotStore:
 
     async def said_of(self, path: str, limit: int) -> list[Said]:
         """What voters say of a file and how they know, so many at most."""
+        root = parse_path(path)
 
         def job(conn: sqlite3.Connection) -> list[Said]:
             rows = conn.execute(
@@ -209,11 +210,7 @@ class BallotStore:
                 " WHERE file = (SELECT id FROM voted WHERE path = ?) ORDER BY peer LIMIT ?",
                 (path, limit),
             )
-            found = []
-            for peer, verdict, data in rows:
-                ballot = decode_ballot(data)
-                found.append(Said(peer, verdict, _on(path, ballot), ballot.ts))
-            return found
+            return [Said(peer, verdict, *votes_on(data, root)) for peer, verdict, data in rows]
 
         return await self._database.read(job)
 
@@ -347,7 +344,3 @@ def _voter(conn: sqlite3.Connection, key: bytes) -> int | None:
             conn.execute("INSERT INTO voters (key, peer) VALUES (?, ?)", (key, peer_id_of(key))).lastrowid,
         )
     return int(row[0])
-
-
-def _on(path: str, ballot: Ballot) -> tuple[Vote, ...]:
-    return tuple(vote for vote in ballot.votes if ipfs_path(vote.cid) == path)

@@ -16,6 +16,7 @@ from peersdb.core.ballots import (
     log_hash,
     verify,
     verify_chain,
+    votes_on,
 )
 from peersdb.core.cid import CID
 from peersdb.core.identity import Signer
@@ -90,6 +91,31 @@ def test_any_flipped_bit_is_refused(bit):
 def test_arbitrary_bytes_are_refused_by_name(data):
     with pytest.raises(InvalidRecord):
         decode_ballot(data)
+
+
+@given(
+    st.lists(
+        st.builds(vote, st.integers(0, 3), st.sampled_from(VERDICTS), st.sampled_from(("csv/1", "json/1"))),
+        min_size=1,
+        unique_by=lambda one: (one.cid, one.validator),
+    ),
+    st.integers(0, 3),
+)
+def test_what_a_ballot_says_of_one_file_is_what_decoding_all_of_it_gives(votes, number):
+    made = ballot(votes=votes)
+    of = vote(number).cid
+    assert votes_on(made.data, of) == (tuple(one for one in made.votes if one.cid == of), made.ts)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=40),
+        st.dictionaries(st.sampled_from(("validators", "votes", "ts")), st.integers(0, 9)).map(codec.encode),
+    )
+)
+def test_what_is_no_ballot_says_nothing_of_a_file(data):
+    with pytest.raises(InvalidRecord):
+        votes_on(data, FILE)
 
 
 @pytest.mark.parametrize(
