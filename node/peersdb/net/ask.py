@@ -39,7 +39,7 @@ async def ask(host: Host, peer: str, protocol: str, question: Message, within: f
     """
     try:
         with trio.fail_after(within):
-            stream = await host.open(peer, protocol)
+            stream = await host.propose(peer, protocol)
             try:
                 await stream.write_frame(wire.encode(question))
                 return wire.decode(await stream.read_frame())

@@ -109,7 +109,7 @@ class BlockClient:
             else:
                 return number, raw
         if self._stream is None:
-            self._stream = await self._host.open(self.peer, BLOCKS_PROTOCOL)
+            self._stream = await self._host.propose(self.peer, BLOCKS_PROTOCOL)
             await self._stream.expect(WINDOW)
         await self._send(self._stream, frame)
         return number, raw

@@ -169,16 +169,36 @@ class Host:
         self._host.set_stream_handler(TProtocol(protocol), serve)
 
     async def open(self, peer: str, protocol: str) -> Stream:
-        """Opens a stream to a connected peer.
+        """Opens a stream to a connected peer; two round trips.
 
         Raises:
             PeerUnreachable: it is not connected, does not speak the protocol, or went away.
         """
+        return await self._open(
+            peer,
+            protocol,
+            lambda: self._host.new_stream(_id(peer), [TProtocol(protocol)]),
+            "",
+        )
+
+    async def propose(self, peer: str, protocol: str) -> Stream:
+        """Opens a stream to a connected peer, to be written to at once: without a round trip.
+
+        Whether the peer speaks the protocol turns out when the stream is first read (`PeerUnreachable`).
+
+        Raises:
+            PeerUnreachable: it is not connected, or went away.
+        """
+        return await self._open(peer, protocol, lambda: self._network.new_stream(_id(peer)), protocol)
+
+    async def _open(
+        self, peer: str, protocol: str, make: Callable[[], Awaitable[Any]], proposed: str
+    ) -> Stream:
         if peer not in self._peers:
             raise PeerUnreachable(f"peer {peer} is not connected")
         try:
             with trio.fail_after(DIAL_TIMEOUT):
-                return Stream(await self._host.new_stream(_id(peer), [TProtocol(protocol)]), peer)
+                return Stream(await make(), peer, proposed)
         except (BaseLibp2pError, OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
             raise PeerUnreachable(
                 f"peer {peer} opens no {protocol} stream: {error or type(error).__name__}"

@@ -28,15 +28,15 @@ def serve(host, blocks):
 @contextmanager
 def counted(host):
     """Counts the streams that a host opens."""
-    opened, inner = [], host.open
+    opened, inner = [], host.propose
 
     async def count(peer, protocol):
         opened.append(peer)
         return await inner(peer, protocol)
 
-    host.open = count
+    host.propose = count
     yield opened
-    del host.open
+    del host.propose
 
 
 async def fetch(pool, peer, blocks):

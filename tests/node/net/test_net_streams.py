@@ -79,6 +79,43 @@ async def test_a_protocol_that_nobody_serves_is_refused():
         await assert_usable(a, b.peer_id)
 
 
+async def test_a_protocol_is_proposed_with_the_first_bytes_and_nothing_waits_for_the_answer():
+    async with pair() as (a, b):
+        sent, wire = [], a._network.get_connections()[0].muxed_conn
+
+        async def record(frames, write=wire.write_frames):
+            sent.extend(frame for frame in frames if frame[4:8] == stream_id.to_bytes(4))
+            await write(frames)
+
+        wire.write_frames = record
+        stream = await a.propose(b.peer_id, ECHO)
+        stream_id = stream._muxed.stream_id
+        await stream.write_frame(b"first")
+        await stream.write_frame(b"second")
+        assert sent[0][12:].hex() == (
+            "132f6d756c746973747265616d2f312e302e300a"  # /multistream/1.0.0
+            "0e2f74657374732f6563686f2f310a"  # /tests/echo/1
+            "000000056669727374"  # the frame
+        )
+        assert len(sent) == 2
+        assert [await stream.read_frame(), await stream.read_frame()] == [b"first", b"second"]
+
+
+async def test_a_proposal_that_the_peer_does_not_speak_fails_when_it_is_read():
+    async with pair() as (a, b):
+        stream = await a.propose(b.peer_id, "/tests/nothing/1")
+        await stream.write_frame(b"hello?")
+        with (
+            trio.fail_after(PATIENCE),
+            pytest.raises(PeerUnreachable, match="does not speak /tests/nothing/1"),
+        ):
+            await stream.read_frame()
+        await stream.reset()
+        await assert_usable(a, b.peer_id)
+        with pytest.raises(PeerUnreachable, match="is not connected"):
+            await a.propose(new_host(3).peer_id, ECHO)
+
+
 @pytest.mark.parametrize(
     "data",
     [
