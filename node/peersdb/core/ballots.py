@@ -175,13 +175,12 @@ def votes_on(data: bytes, cid: CID) -> tuple[tuple[Vote, ...], int]:
     root = bytes(cid)
     try:
         value = codec.decode(data, MAX_BALLOT)
-        validators = value["validators"]
-        found = tuple(
-            Vote(cid, *validators[place], VERDICTS[verdict])
+        found = [
+            (*value["validators"][place], VERDICTS[verdict])
             for voted, place, verdict in value["votes"]
             if voted == root
-        )
-        return found, value["ts"]
+        ]
+        return tuple(Vote(cid, name, hash_, verdict) for name, hash_, verdict in found), value["ts"]
     except (InvalidBlock, LookupError, TypeError, ValueError) as error:
         raise InvalidRecord(f"the ballot is unreadable: {error}") from error
 

@@ -149,6 +149,11 @@ class Host:
         """The peer ids this node is connected to."""
         return sorted(self._peers)
 
+    def round_trip(self, peer: str) -> float:
+        """How long (seconds) the last ping there and back took; 0 before the first."""
+        connections = self._network.health_data.get(_id(peer), {}).values()
+        return min((health.ping_latency / 1000 for health in connections), default=0.0)
+
     def is_connected(self, peer: str) -> bool:
         """Whether this node is connected to a peer."""
         return peer in self._peers

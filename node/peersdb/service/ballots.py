@@ -1,9 +1,9 @@
 """The votes of all voters on this node: its own are cast, everybody's are replicated.
 
-Pushed as they are cast; anti-entropy is the truth, as for the log. Each side says what it has in one number
-(`VoteHeads`). Where that differs, one sends how far it has each voter's chain (`VoteVector`) and gets the ballots
-beyond, batch after batch, each asked for by the next vector. A chain that branches is proved by two ballots; the proof
-is passed on, and its voter counts no more.
+Pushed as they are cast, passed on some together (`service.passon`); anti-entropy is the truth, as for the log. Each
+side says what it has in one number (`VoteHeads`). Where that differs, one sends how far it has each voter's chain
+(`VoteVector`) and gets the ballots beyond, batch after batch, each asked for by the next vector. A chain that branches
+is proved by two ballots; the proof is passed on, and its voter counts no more.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -39,6 +40,7 @@ from peersdb.core.wire import (
 from peersdb.errors import InvalidMessage, StorageError
 from peersdb.net.sync import SyncLinks
 from peersdb.service.environment import Environment
+from peersdb.service.passon import PassOn
 from peersdb.store.ballots import MAX_EPOCHS, BallotStore, Place
 
 log = structlog.get_logger("votes")
@@ -55,6 +57,14 @@ ANSWER = 30.0
 AGAIN = 2.0
 #: Ballots checked at once; signatures are checked in threads, which leave the interpreter to others.
 CHECK_THREADS = 2
+
+
+class _Waiting(NamedTuple):
+    """A judgement that waits to be cast; urgent: somebody waits for it."""
+
+    votes: Sequence[Vote]
+    done: trio.Event
+    urgent: bool
 
 
 class BallotBox:
@@ -92,14 +102,16 @@ class BallotBox:
         self._asked: dict[str, float] = {}
         self._epoch = 0
         self._last = 0
-        self._votes, self._waiting = trio.open_memory_channel[tuple[Sequence[Vote], trio.Event]](MAX_WAITING)
+        self._votes, self._waiting = trio.open_memory_channel[_Waiting](MAX_WAITING)
         self._checking = trio.CapacityLimiter(CHECK_THREADS)
         self._taking = trio.Lock()
+        self._pass_on = PassOn(links, agreed, self._tell, environment)
         self.disqualified: dict[str, tuple[bytes, bytes]] = {}
 
     async def load(self) -> None:
         """Reads what is here: at the start, and again after a rebuild of the database."""
         async with self._taking:
+            self._pass_on.forget()
             self.disqualified = await self._store.disqualified()
             self._tips = await self._store.tips()
 
@@ -107,6 +119,7 @@ class BallotBox:
         """Casts what waits, and says from time to time what is here; ends when cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cast_all)
+            nursery.start_soon(self._pass_on.run)
             while True:
                 await trio.sleep(self._environment.jitter(HEADS_INTERVAL))
                 self._tell(self._agreed())
@@ -116,12 +129,16 @@ class BallotBox:
 
         Args:
             votes: on one file.
-            wait: until its ballot is kept.
+            wait: until its ballot is kept; it waits for no others to share it.
         """
         done = trio.Event()
-        await self._votes.send((votes, done))
+        await self._votes.send(_Waiting(votes, done, urgent=wait))
         if wait:
             await done.wait()
+
+    async def settle(self) -> None:
+        """Waits until all that was queued before is kept."""
+        await self.cast((), wait=True)
 
     def greet(self, peer: str) -> None:
         """A peer turned out to hold the same log."""
@@ -155,14 +172,26 @@ class BallotBox:
 
     async def _cast_all(self) -> None:
         async for first in self._waiting:
-            waiting = [first]
-            with trio.move_on_after(GATHER):
-                while sum(len(votes) for votes, _ in waiting) < MAX_VOTES:
-                    waiting.append(await self._waiting.receive())
-            while not await self._cast_now([votes for votes, _ in waiting]):  # noqa: ASYNC110 - it is no event
+            waiting = await self._gather(first)
+            while not await self._cast_now([one.votes for one in waiting]):  # noqa: ASYNC110 - it is no event
                 await trio.sleep(self._environment.jitter(AGAIN))
-            for _, done in waiting:
-                done.set()
+            for one in waiting:
+                one.done.set()
+
+    async def _gather(self, first: _Waiting) -> list[_Waiting]:
+        """What shares a ballot with this: what waits already, and where nobody waits for it, what comes in a moment."""
+        waiting, count = [first], len(first.votes)
+        with trio.move_on_after(GATHER):
+            while count < MAX_VOTES:
+                try:
+                    following = self._waiting.receive_nowait()
+                except trio.WouldBlock:
+                    if any(one.urgent for one in waiting):
+                        break
+                    following = await self._waiting.receive()
+                waiting.append(following)
+                count += len(following.votes)
+        return waiting
 
     async def _cast_now(self, judgements: Sequence[Sequence[Vote]]) -> bool:
         """Casts these and tells the peers; says whether the disk let it."""
@@ -176,7 +205,7 @@ class BallotBox:
         except StorageError as error:
             log.error("votes could not be cast, tried again", code=error.code, error=str(error))
             return False
-        self._push(ballots)
+        self._pass_on.cast(ballots)
         return True
 
     async def _cast(self, votes: Sequence[Vote], address: str) -> Ballot:
@@ -258,12 +287,17 @@ class BallotBox:
                 self._links.send(peer, Equivocation(one, other))
 
     async def _on_ballots(self, peer: str, message: Ballots) -> None:
-        if not message.live:
+        blocks: Sequence[bytes] = message.ballots
+        if message.live:
+            blocks = self._pass_on.sift(peer, blocks)
+            if not blocks:
+                return
+        else:
             self._asked.pop(peer, None)
         async with self._taking:
-            fresh, missing = await self._take(message.ballots)
+            fresh, missing = await self._take(blocks)
         if message.live:
-            self._push(fresh, source=peer)
+            self._pass_on.came(fresh, peer)
             if missing:
                 self._ask(peer)
         elif fresh:
@@ -271,20 +305,6 @@ class BallotBox:
                 self._ask(peer)
             else:
                 self._tell([one for one in self._agreed() if one != peer])
-
-    def _push(self, ballots: Sequence[Ballot], source: str | None = None) -> None:
-        batch: list[bytes] = []
-        size = 0
-        for ballot in ballots:
-            size += len(ballot.data)
-            if batch and size > MAX_BALLOT_BYTES:
-                break  # so many are not live any more: the rest is asked for
-            batch.append(ballot.data)
-        if batch:
-            message = Ballots(tuple(batch), live=True, more=False)
-            for peer in self._agreed():
-                if peer != source:
-                    self._links.send(peer, message)
 
     async def _take(self, blocks: Sequence[bytes]) -> tuple[list[Ballot], bool]:
         """Checks and keeps ballots; gives those that are new, and whether some before them are missing."""

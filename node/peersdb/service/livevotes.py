@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 import trio
@@ -22,8 +23,60 @@ log = structlog.get_logger("validation")
 DEADLINE = 2.0
 #: Peers asked at once.
 ASK_AT_ONCE = 16
+#: Asked besides those that would be enough: some may be slow, and some find otherwise.
+SPARE = 2
+#: Those who have not answered after so long (seconds) may never, and all others are asked too: the farthest round trip
+#: and what it takes to judge a file.
+PATIENCE = 0.6
 #: What arrived meanwhile is looked at so often (seconds): a small part of a second, for one row of an index each.
 LOOK = 0.05
+
+
+@dataclass
+class _Round:
+    """Who has answered, and who is to be asked next.
+
+    Attributes:
+        found: voter → verdict.
+        silent: who was not asked yet, in their order.
+        weights: the electorate.
+        percent: a side needs more than this share of it.
+        asked: who was asked and has not answered.
+    """
+
+    found: dict[str, str]
+    silent: list[str]
+    weights: Mapping[str, int]
+    percent: int
+    asked: list[str] = field(default_factory=list)
+
+    def final(self, hoped: Iterable[str] = ()) -> bool:
+        """Whether nothing can change the outcome, once these have voted too and found the file valid."""
+        votes = {**dict.fromkeys(hoped, "valid"), **self.found}
+        return decide(count(votes, self.weights), self.percent).final
+
+    def answered(self, peer: str, verdict: str) -> None:
+        """A peer's verdict, or that it has none."""
+        self.asked.remove(peer)
+        if verdict:
+            self.found.setdefault(peer, verdict)
+
+    def next(self) -> list[str]:
+        """Who is to be asked now, so that it is enough even if `SPARE` of them find nothing."""
+        chosen = []
+        while self.silent and not self.final(self.asked[SPARE:]):
+            peer = self.silent.pop(0)
+            if peer not in self.found:
+                chosen.append(peer)
+                self.asked.append(peer)
+        return chosen
+
+    def rest(self) -> list[str]:
+        """All who were not asked yet."""
+        chosen = [peer for peer in self.silent if peer not in self.found]
+        self.silent.clear()
+        self.asked += chosen
+        return chosen
 
 
 class LiveVotes:
@@ -45,45 +98,47 @@ class LiveVotes:
     async def top_up(self, root: CID, votes: Mapping[str, str], weights: Mapping[str, int]) -> dict[str, str]:
         """The votes on a file with those that voters cast when asked, or that arrived meanwhile.
 
-        Ends when the outcome cannot change any more, all that were asked have answered, or time is up.
+        Asks the nearest first, and no more than may be needed: who is asked judges the file. Ends when the outcome
+        cannot change any more, all have answered, or time is up.
 
         Args:
             root: the file.
             votes: those that are here: voter → verdict.
             weights: the electorate.
         """
-        found = dict(votes)
-        path = ipfs_path(root)
-        limit = trio.CapacityLimiter(ASK_AT_ONCE)
         silent = [peer for peer in self._host.connected if peer in weights and peer not in votes]
-
-        def final() -> bool:
-            return decide(count(found, weights), self._percent).final
-
+        silent.sort(key=self._host.round_trip)
+        round_ = _Round(dict(votes), silent, weights, self._percent)
+        limit = trio.CapacityLimiter(ASK_AT_ONCE)
         with trio.move_on_after(DEADLINE) as time:
             async with trio.open_nursery() as looking:
-
-                async def look() -> None:
-                    while not final():
-                        await trio.sleep(LOOK)
-                        found.update(await self._store.verdicts(path))
-                    time.cancel()
-
-                looking.start_soon(look)
                 async with trio.open_nursery() as asking:
 
                     async def collect(peer: str) -> None:
                         async with limit:
                             verdict = await self._vote_of(peer, root)
-                        if verdict:
-                            found.setdefault(peer, verdict)
-                        if final():
+                        round_.answered(peer, verdict)
+                        if round_.final():
                             time.cancel()
+                        start(round_.next())
 
-                    for peer in silent:
-                        asking.start_soon(collect, peer)
+                    async def look() -> None:
+                        began = trio.current_time()
+                        while not round_.final():
+                            await trio.sleep(LOOK)
+                            round_.found.update(await self._store.verdicts(ipfs_path(root)))
+                            if trio.current_time() > began + PATIENCE:
+                                start(round_.rest())
+                        time.cancel()
+
+                    def start(peers: Sequence[str]) -> None:
+                        for peer in peers:
+                            asking.start_soon(collect, peer)
+
+                    looking.start_soon(look)
+                    start(round_.next())
                 looking.cancel_scope.cancel()
-        return found
+        return round_.found
 
     async def _vote_of(self, peer: str, root: CID) -> str:
         """A peer's own verdict on this file, or nothing."""

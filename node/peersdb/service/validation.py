@@ -23,7 +23,7 @@ from peersdb.core.wire import VALIDATION_PROTOCOL, Message, VoteAnswer, VoteRequ
 from peersdb.errors import InvalidMessage
 from peersdb.net.ask import serve_answers
 from peersdb.net.host import Host
-from peersdb.service.ballots import GATHER, BallotBox
+from peersdb.service.ballots import BallotBox
 from peersdb.service.environment import Environment
 from peersdb.service.judging import INTEGRITY, INTEGRITY_HASH, Judge, Judgement
 from peersdb.service.livevotes import LiveVotes
@@ -233,12 +233,13 @@ class ValidationService:
         return VoteAnswer(ballot or b"")
 
     async def _own_ballot(self, path: str) -> bytes | None:
-        """This node's vote on a file that it has judged with its validators: it is cast a moment after."""
-        while (ballot := await self._store.own_on(self._signer.public_key, path)) is None:
+        """This node's vote on a file that it has judged with its validators; it may still wait to be cast."""
+        ballot = await self._store.own_on(self._signer.public_key, path)
+        if ballot is None:
             record = await self._table.get(path)
-            if record is None or not self._stands(record) or record.validator == INTEGRITY:
-                return None
-            await trio.sleep(GATHER)
+            if record is not None and self._stands(record) and record.validator != INTEGRITY:
+                await self._box.settle()
+                ballot = await self._store.own_on(self._signer.public_key, path)
         return ballot
 
     # --- records -------------------------------------------------------------------------------------
