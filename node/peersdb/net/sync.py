@@ -9,8 +9,8 @@ and the service is told, since anti-entropy brings them again.
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 import trio
@@ -57,6 +57,8 @@ class SyncLinks:
         self._host = host
         self._random = random_
         self._outboxes: dict[str, _Outbox] = {}
+        self._turns: OrderedDict[str, None] = OrderedDict()
+        self._turn = trio.Event()
         self._arrivals, self._queue = trio.open_memory_channel[str](1024)
         self.on_open: Callable[[str], Awaitable[None]]
         self.on_close: Callable[[str], None]
@@ -69,6 +71,7 @@ class SyncLinks:
     async def run(self) -> None:
         """Keeps a sending stream to each connected peer; ends when cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._wake_in_turn)
             async for peer in self._queue:
                 outbox = self._outboxes.get(peer)
                 if outbox is not None:
@@ -91,11 +94,26 @@ class SyncLinks:
         outbox.control.append(message)
         outbox.wake.set()
 
-    def wake(self, peer: str) -> None:
-        """Says that `next_live` has something for this peer."""
-        outbox = self._outboxes.get(peer)
-        if outbox is not None:
-            outbox.wake.set()
+    def wake(self, peers: Sequence[str]) -> None:
+        """Says that `next_live` has something for these peers; the first of them is served first."""
+        self._turns.update(dict.fromkeys(peers))
+        self._turn.set()
+
+    def round_trip(self, peer: str) -> float:
+        """How far a peer is; see `Host.round_trip`."""
+        return self._host.round_trip(peer)
+
+    async def _wake_in_turn(self) -> None:
+        # The scheduler runs in any order what is woken together.
+        while True:
+            await self._turn.wait()
+            self._turn = trio.Event()
+            while self._turns:
+                peer, _ = self._turns.popitem(last=False)
+                outbox = self._outboxes.get(peer)
+                if outbox is not None:
+                    outbox.wake.set()
+                    await trio.lowlevel.checkpoint()
 
     def _arrived(self, peer: str) -> None:
         self._outboxes[peer] = _Outbox()

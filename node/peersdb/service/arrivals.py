@@ -1,7 +1,7 @@
 """Entries that arrive from peers: check, park, join.
 
-The checks are made in the order of their cost: known already, size and form, the log's id, the writer, the
-clock, the contributor; then, in a worker thread, the identity and the signature. Entries whose parents are
+The checks are made in a worker thread, in the order of their cost: known already, size and form, the log's id, the
+writer, the clock, the contributor, the identity, the signature. Entries whose parents are
 not here yet wait in a bounded table.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -105,8 +106,7 @@ class Arrivals:
         arrived = Arrived()
         if self.lacking:
             await self._keep_lacking(message.identities)
-        fresh = await self._fresh(message.entries)
-        checked = await self._check(fresh, message.identities, log_id, arrived.faults)
+        checked = await self._check(message, log_id, arrived.faults)
         while checked:
             joined = await self._store.join(
                 [entry for entry, _ in checked], list({i.hash: i for _, i in checked}.values()), self._extra
@@ -126,45 +126,38 @@ class Arrivals:
             await self._store.keep_identities(identities)
             self.lacking -= {identity.hash for identity in identities}
 
-    async def _fresh(self, blocks: Sequence[bytes]) -> list[bytes]:
-        """Those that are neither in the log nor parked."""
-        hashes = {hash_of(block): block for block in blocks}
-        known = await self._store.known(list(hashes))
-        return [block for hash_, block in hashes.items() if hash_ not in known and hash_ not in self._parked]
-
     async def _check(
-        self, blocks: Sequence[bytes], identities: Sequence[bytes], log_id: str, faults: list[InvalidEntry]
+        self, message: Entries, log_id: str, faults: list[InvalidEntry]
     ) -> list[tuple[Entry, Identity]]:
+        """The good ones of those that are neither in the log nor parked, with their identities."""
+        blocks = {
+            hash_: block
+            for hash_, block in ((hash_of(block), block) for block in message.entries)
+            if hash_ not in self._parked
+        }
         if not blocks:
             return []
         now = self._environment.now_ns()
-        offered = {hash_of(block): block for block in identities}
-        entries = []
-        for block in blocks:
-            try:
-                entry = decode_entry(block)
-                check_entry(entry, log_id, now)
-            except InvalidEntry as error:
-                faults.append(error)
-            else:
-                entries.append(entry)
-        for hash_ in {entry.identity for entry in entries}:
-            if hash_ in self._identities or hash_ in offered:
-                continue
-            stored = await self._store.known_identity(hash_)
-            if stored is not None:
-                offered[hash_] = stored
 
         def run() -> list[tuple[Entry, Identity]]:
+            known = self._store.known_now(blocks)
+            entries = []
+            for hash_, block in blocks.items():
+                if hash_ not in known:
+                    with _told(faults):
+                        entry = decode_entry(block)
+                        check_entry(entry, log_id, now)
+                        entries.append(entry)
+            offered = {hash_of(block): block for block in message.identities}
+            lacking = {entry.identity for entry in entries} - self._identities.keys() - offered.keys()
+            if lacking:
+                offered |= self._store.identities_now(lacking)
             good = []
             for entry in entries:
-                try:
+                with _told(faults):
                     identity = self._identity(entry, offered)
                     check_identity(entry, identity)
                     check_signature(entry)
-                except InvalidEntry as error:
-                    faults.append(error)
-                else:
                     good.append((entry, identity))
             return good
 
@@ -205,3 +198,12 @@ class Arrivals:
         hashes = {entry.hash for entry in accepted}
         ready = [hash_ for hash_, item in self._parked.items() if not item.missing.isdisjoint(hashes)]
         return [(item.entry, item.identity) for item in (self._parked.pop(hash_) for hash_ in ready)]
+
+
+@contextmanager
+def _told(faults: list[InvalidEntry]) -> Iterator[None]:
+    """Puts what is wrong with an entry to the others."""
+    try:
+        yield
+    except InvalidEntry as error:
+        faults.append(error)

@@ -2,9 +2,10 @@
 
 Pushed to all, an entry would reach each node once over every connection: the work grows with the connections, not with
 the nodes. So a node that gets an entry a second time asks its sender not to push that writer's entries any more
-(`Prune`), and what stays of the connections is a tree, for each writer its own: the ways by which its entries came
-first. Over the others entries are announced, some at a time (`Have`); what was announced and does not come is fetched
-(`WantEntries`), and pushed by that peer again (`Graft`), as all are when one of them leaves.
+(`Prune`, some together, so that it is not itself a flood), and what stays of the connections is a tree, for each writer
+its own: the ways by which its entries came first. Over the others entries are announced, some at a time (`Have`); what
+was announced and does not come is fetched (`WantEntries`), and pushed by that peer again (`Graft`), as all are when one
+of them leaves.
 
 After Leitão, Pereira, Rodrigues: Epidemic Broadcast Trees (SRDS 2007), with a tree for each writer in the place of one
 for all: over long distances that keeps the way of every entry the shortest there is.
@@ -20,12 +21,12 @@ from dataclasses import dataclass, replace
 import trio
 
 from peersdb.core.entry import Entry
-from peersdb.core.wire import MAX_ITEMS, Entries, Graft, Have, Prune, WantEntries
+from peersdb.core.wire import MAX_ENTRIES, MAX_ITEMS, Entries, Graft, Have, Prune, WantEntries
 from peersdb.net.sync import SyncLinks
 from peersdb.service.environment import Environment
 from peersdb.service.session import Session
 
-#: Entries are announced, and those that did not come are fetched, so often (seconds, with jitter).
+#: Entries are announced, second copies declined, and what did not come is fetched so often (seconds, with jitter).
 INTERVAL = 0.5
 #: Entries that came lately, to know their second copies by; those of minutes under any load that a node bears.
 MAX_RECENT = 8192
@@ -72,6 +73,9 @@ class Broadcast:
         self._links, self._sessions, self._known = links, sessions, known
         self._environment = environment
         self._recent: OrderedDict[bytes, _Seen] = OrderedDict()
+        self._late: dict[str, list[str]] = {}
+        """Writers whose entries came from a peer a second time."""
+
         self._awaited: OrderedDict[bytes, str] = OrderedDict()
         """Announced, by whom, and not here when it was."""
 
@@ -80,6 +84,9 @@ class Broadcast:
         while True:
             due = list(self._awaited.items())
             await trio.sleep(self._environment.jitter(INTERVAL))
+            for session in self._sessions.values():
+                session.round_trip = self._links.round_trip(session.peer)
+            self._prune()
             self._announce()
             self._fetch(due)
 
@@ -100,9 +107,13 @@ class Broadcast:
             else:
                 seen.writer = entry.key
             self._awaited.pop(digest, None)
-        for peer, session in self._sessions.items():
-            if peer != source and session.agreed and session.push(entries):
-                self._links.wake(peer)
+        self._links.wake(
+            [
+                session.peer
+                for session in sorted(self._sessions.values(), key=lambda session: -session.round_trip)
+                if session.peer != source and session.agreed and session.push(entries)
+            ]
+        )
 
     def sift(self, session: Session, message: Entries) -> Entries:
         """Leaves of a pushed message what did not come lately, and asks its sender to stop what did."""
@@ -116,7 +127,10 @@ class Broadcast:
                 fresh.append(block)
             elif seen.writer is not None and self._is_closer(seen.parent, session.peer):
                 late.append(seen.writer)
-        self._prune(session, late)
+        if late:
+            self._late[session.peer] = list(dict.fromkeys([*self._late.get(session.peer, ()), *late]))[
+                :MAX_ENTRIES
+            ]
         return replace(message, entries=tuple(fresh))
 
     def failed(self, blocks: Iterable[bytes], accepted: Iterable[Entry]) -> None:
@@ -164,16 +178,19 @@ class Broadcast:
     def _is_closer(self, parent: str | None, peer: str) -> bool:
         return parent is not None and parent != peer and (parent == OWN or parent in self._sessions)
 
-    def _prune(self, session: Session, writers: Sequence[str]) -> None:
+    def _prune(self) -> None:
+        late, self._late = self._late, {}
         now = trio.current_time()
-        asked = tuple(
-            writer
-            for writer in dict.fromkeys(writers)
-            if now >= session.pruned.get(writer, float("-inf")) + PRUNE_AGAIN
-        )
-        if asked:
-            session.pruned.update(dict.fromkeys(asked, now))
-            self._links.send(session.peer, Prune(asked))
+        for peer, writers in late.items():
+            session = self._sessions.get(peer)
+            if session is None:
+                continue
+            asked = tuple(
+                writer for writer in writers if now >= session.pruned.get(writer, float("-inf")) + PRUNE_AGAIN
+            )
+            if asked:
+                session.pruned.update(dict.fromkeys(asked, now))
+                self._links.send(peer, Prune(asked))
 
     def _graft(self, session: Session) -> None:
         if session.pruned and session.agreed:

@@ -34,9 +34,12 @@ INTERVAL = 5.0
 #: at once, it dialled those in vain that were not there yet, and they have found others meanwhile.
 BACKOFF = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
 LONELY_BACKOFF = 15.0
-#: A node with enough connections dials one more member so often (seconds), until it has so many: two groups, each
+#: A node with enough connections dials one more member so often (seconds), unless it has so many: two groups, each
 #: connected well enough within itself (after a long cut, say), would never find each other else.
 EXPLORE, PLENTY = 30.0, 2 * TARGET
+#: A connection over which nothing new was heard after so long (seconds) is given up again: each costs every entry's way
+#: a message, and a ping.
+EXPLORED = 5.0
 #: Waits between rounds over the bootstrap peers, seconds; the last one stays.
 BOOTSTRAP_BACKOFF = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 #: A record from further ahead than this (nanoseconds) would outlive its member's next ones.
@@ -85,6 +88,9 @@ class Membership:
         self._dials: dict[str, _Dial] = {}
         self._anchors: dict[str, str] = {}
         """Peer ids of the bootstrap peers that were reached, by their names."""
+
+        self.is_apart: Callable[[str], bool] = lambda _peer: True
+        """Whether a peer had something that was not here, or had not what was, when it was met."""
 
         self._wake = trio.Event()
         self._own: MemberRecord | None = None
@@ -253,7 +259,11 @@ class Membership:
             connected = set(self._host.connected)
             others = sorted(self._known.keys() - connected)
             if others and TARGET <= len(connected) < PLENTY:
-                await self.connect(self._environment.random.choice(others))
+                peer = self._environment.random.choice(others)
+                if await self.connect(peer):
+                    await trio.sleep(EXPLORED)
+                    if len(self._host.connected) > TARGET and not self.is_apart(peer):
+                        await self._host.disconnect(peer)
 
     async def _try(self, peer: str, limit: trio.CapacityLimiter) -> None:
         async with limit:

@@ -105,6 +105,7 @@ class Replication:
         self._catch_up = CatchUp(links, store, lambda: self.state_fingerprint)
         self.own_chain = OwnChain(key, links, store, lambda: self.agreed)
         self.votes: BallotBox
+        membership.is_apart = self._is_apart
         links.on_open, links.on_close = self._open, self._close
         links.on_message, links.next_live = self._message, self._next_live
 
@@ -154,6 +155,10 @@ class Replication:
         """Asks all peers for entries by their digests, with their identities."""
         for peer in self.agreed:
             self._links.send(peer, WantEntries(tuple(digests)))
+
+    def _is_apart(self, peer: str) -> bool:
+        session = self._sessions.get(peer)
+        return session is None or not session.agreed or session.is_apart
 
     @property
     def agreed(self) -> list[str]:
@@ -272,6 +277,8 @@ class Replication:
             await self._on_peer()
             self.votes.greet(session.peer)
         session.asked = session.differs = False  # the stream that would have brought the answer is gone
+        ours = self.state_fingerprint
+        session.is_apart = (hello.count, hello.fingerprint) != (ours.count, ours.to_bytes())
         await self._compare(session, hello.count, hello.fingerprint, ask=True)
 
     async def _adopt(self, hello: Hello) -> bool:

@@ -39,6 +39,8 @@ class Session:
         fruitless: how often it was asked since it last had something new.
         faults: wrong things it sent.
         pruned: writers whose entries it was asked not to push, and when (trio's time).
+        round_trip: seconds; 0 while it is not known.
+        is_apart: at its hello it had not just what is here.
         scope: ends what runs for this session.
     """
 
@@ -55,6 +57,8 @@ class Session:
         self.faults = 0
         self.scope = _Scopes()
         self.pruned: dict[str, float] = {}
+        self.round_trip = 0.0
+        self.is_apart = True
         self._lazy: set[str] = set()
         self._announced: OrderedDict[bytes, None] = OrderedDict()
         self._has: OrderedDict[bytes, None] = OrderedDict()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -207,11 +207,20 @@ class LogStore(Contents):
 
         await self._database.write(job, durable=False)
 
-    async def known(self, hashes: Sequence[str]) -> set[str]:
+    async def known(self, hashes: Iterable[str]) -> set[str]:
         """Those of the hashes whose entries are here."""
-        return await self._database.read(
-            lambda conn: {hash_ for hash_ in hashes if _known(conn, digest_of(hash_))}
-        )
+        return await self._database.read(lambda conn: _among(conn, hashes))
+
+    def known_now(self, hashes: Iterable[str]) -> set[str]:
+        """As `known`, for code that is in a worker thread already."""
+        with self._database.snapshot() as conn:
+            return _among(conn, hashes)
+
+    def identities_now(self, hashes: Iterable[str]) -> dict[str, bytes]:
+        """The identity blocks of these CIDs that are here; for code that is in a worker thread already."""
+        with self._database.snapshot() as conn:
+            found = {hash_: _identity(conn, digest_of(hash_)) for hash_ in hashes}
+        return {hash_: block for hash_, block in found.items() if block is not None}
 
     async def known_digests(self, digests: Sequence[bytes]) -> set[bytes]:
         """The same by the digests in the hashes."""
@@ -303,6 +312,10 @@ def read_state(conn: sqlite3.Connection) -> LogState | None:
         return None
     address, manifest, access, count, total, synced = row
     return LogState(address, manifest, access, Fingerprint(count, int.from_bytes(total, "big")), bool(synced))
+
+
+def _among(conn: sqlite3.Connection, hashes: Iterable[str]) -> set[str]:
+    return {hash_ for hash_ in hashes if _known(conn, digest_of(hash_))}
 
 
 def _known(conn: sqlite3.Connection, digest: bytes) -> bool:

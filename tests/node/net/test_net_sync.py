@@ -76,7 +76,7 @@ async def test_control_messages_go_before_live_ones():
         a.links.send(b.host.peer_id, ack(1))
         assert [(await b.get())[1] for _ in range(4)] == [ack(1), *(Heads(n, bytes(32)) for n in range(3))]
         a.live.append(Heads(9, bytes(32)))
-        a.links.wake(b.host.peer_id)
+        a.links.wake([b.host.peer_id])
         assert (await b.get())[1] == Heads(9, bytes(32))
 
 
