@@ -127,6 +127,7 @@ class Broadcast:
                 fresh.append(block)
             elif seen.writer is not None and self._is_closer(seen.parent, session.peer):
                 late.append(seen.writer)
+        session.is_useful |= bool(fresh)
         if late:
             self._late[session.peer] = list(dict.fromkeys([*self._late.get(session.peer, ()), *late]))[
                 :MAX_ENTRIES

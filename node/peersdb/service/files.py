@@ -6,8 +6,8 @@ What is here already is not asked for again, so a fetch that was cut goes on whe
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,8 +20,8 @@ from peersdb.core.unixfs import FileBuilder, Profile, build_file, read_node
 from peersdb.errors import BlockMismatch, InvalidData, NotFound, PeerUnreachable
 from peersdb.net.blockpool import BlockPool
 from peersdb.net.host import Host
-from peersdb.service.members import Membership
 from peersdb.service.output import Coming, Signal, written
+from peersdb.service.providers import Providers
 from peersdb.service.walk import Walk
 from peersdb.store.blocks import MAX_ROW, BlockStore
 from peersdb.tasks import raising_the_first
@@ -32,8 +32,8 @@ log = structlog.get_logger("files")
 MAX_SMALL = 64
 #: Blocks looked for at once where it is asked whether a file is here.
 LOOK_BLOCKS = 256
-#: Peers asked for one file at most.
-MAX_PROVIDERS = 16
+#: Who asks for a file that is on its way here waits so long for it (seconds): some round trips of the farthest.
+HOLD = 1.5
 
 Wrote = Callable[[int], None]
 
@@ -60,9 +60,9 @@ class Added:
 class Files:
     """This node's files."""
 
-    def __init__(self, host: Host, blocks: BlockStore, membership: Membership, profile: Profile) -> None:
+    def __init__(self, host: Host, blocks: BlockStore, providers: Providers, profile: Profile) -> None:
         """Nothing is fetched yet."""
-        self._host, self._blocks, self._membership, self._profile = host, blocks, membership, profile
+        self._blocks, self._providers, self._profile = blocks, providers, profile
         self._streams = BlockPool(host)
         self._fetching: dict[bytes, trio.Lock] = {}
         self._serial = count()
@@ -142,14 +142,36 @@ class Files:
         Raises:
             NotFound: nobody could be reached who has all of it; what came is kept.
         """
+        async with self._turn(root):
+            if not await self.has(root):
+                await self._fetch(root, contributor, coming)
+
+    async def serve(self, cid: CID) -> bytes | None:
+        """A block for a peer; the first of a file that is on its way here once all of that has come.
+
+        So a new file goes the way that the word of it went, and who asks need not ask again.
+
+        Raises:
+            CorruptData: it is damaged on the disk.
+        """
+        data = await self._blocks.get(cid)
+        with trio.move_on_after(HOLD):
+            while cid.digest in self._fetching or (data is None and self._providers.expects(cid)):
+                await self._stored.wait()
+                data = await self._blocks.get(cid)
+        return data
+
+    @asynccontextmanager
+    async def _turn(self, root: CID) -> AsyncIterator[None]:
+        """One at a time fetches a file."""
         lock = self._fetching.setdefault(root.digest, trio.Lock())
         try:
             async with lock:
-                if not await self.has(root):
-                    await self._fetch(root, contributor, coming)
+                yield
         finally:
             if not lock.statistics().tasks_waiting:
                 self._fetching.pop(root.digest, None)
+                self._stored.notify()
 
     async def _fetch(self, root: CID, contributor: str | None, coming: Coming | None) -> None:
         reasons = []
@@ -161,7 +183,7 @@ class Files:
             await self._blocks.put(blocks, durable=False)
             self._stored.notify()
 
-        async with aclosing(self._providers(contributor)) as providers:
+        async with aclosing(self._providers.of(root, contributor)) as providers:
             async for peer in providers:
                 try:
                     async with self._streams.client(peer) as client:
@@ -173,17 +195,6 @@ class Files:
                     reasons.append(str(error))
         tried = "; ".join(reasons[:3]) or "no peer is connected"
         raise NotFound(f"/ipfs/{root} is not here and nobody connected has it: {tried}")
-
-    async def _providers(self, contributor: str | None) -> AsyncGenerator[str, None]:
-        """Whom to ask: the contributor where connected, the other peers, then the contributor by a dial."""
-        connected = self._host.connected
-        first = [contributor] if contributor in connected else []
-        for peer in (first + [peer for peer in connected if peer != contributor])[:MAX_PROVIDERS]:
-            if peer is not None:
-                yield peer
-        stranger = contributor and contributor not in connected and contributor != self._host.peer_id
-        if contributor and stranger and await self._membership.connect(contributor):
-            yield contributor
 
     async def get(
         self, root: CID, contributor: str | None, target: Path, patience: float, wrote: Wrote = unheard

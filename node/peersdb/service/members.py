@@ -35,10 +35,10 @@ INTERVAL = 5.0
 BACKOFF = (1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
 LONELY_BACKOFF = 15.0
 #: A node with enough connections dials one more member so often (seconds), unless it has so many: two groups, each
-#: connected well enough within itself (after a long cut, say), would never find each other else.
-EXPLORE, PLENTY = 30.0, 2 * TARGET
-#: A connection over which nothing new was heard after so long (seconds) is given up again: each costs every entry's way
-#: a message, and a ping.
+#: connected well enough within itself (after a long cut, say), would never find each other else. Where that finds
+#: nothing new, the waits double up to the last one.
+EXPLORE, EXPLORE_LEAST, PLENTY = 30.0, 600.0, 2 * TARGET
+#: A connection that is of no use after so long (seconds) is given up again: each costs pings, and a message an entry.
 EXPLORED = 5.0
 #: Waits between rounds over the bootstrap peers, seconds; the last one stays.
 BOOTSTRAP_BACKOFF = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -89,8 +89,8 @@ class Membership:
         self._anchors: dict[str, str] = {}
         """Peer ids of the bootstrap peers that were reached, by their names."""
 
-        self.is_apart: Callable[[str], bool] = lambda _peer: True
-        """Whether a peer had something that was not here, or had not what was, when it was met."""
+        self.is_useful: Callable[[str], bool] = lambda _peer: True
+        """Whether a peer had something else than this node when it was met, or entries went over the connection."""
 
         self._wake = trio.Event()
         self._own: MemberRecord | None = None
@@ -254,16 +254,20 @@ class Membership:
 
     async def _explore(self) -> None:
         """Dials one member more from time to time."""
+        delay = EXPLORE
         while True:
-            await trio.sleep(self._environment.jitter(EXPLORE))
+            await trio.sleep(self._environment.jitter(delay))
+            longer, delay = min(2 * delay, EXPLORE_LEAST), EXPLORE
             connected = set(self._host.connected)
             others = sorted(self._known.keys() - connected)
             if others and TARGET <= len(connected) < PLENTY:
                 peer = self._environment.random.choice(others)
                 if await self.connect(peer):
                     await trio.sleep(EXPLORED)
-                    if len(self._host.connected) > TARGET and not self.is_apart(peer):
-                        await self._host.disconnect(peer)
+                    if not self.is_useful(peer):
+                        delay = longer
+                        if len(self._host.connected) > TARGET:
+                            await self._host.disconnect(peer)
 
     async def _try(self, peer: str, limit: trio.CapacityLimiter) -> None:
         async with limit:

@@ -34,6 +34,7 @@ from peersdb.service.files import Files
 from peersdb.service.healing import Healing
 from peersdb.service.judging import Judge
 from peersdb.service.members import Membership
+from peersdb.service.providers import Providers
 from peersdb.service.replication import Replication
 from peersdb.service.sandboxed import open_validators, read_rules
 from peersdb.service.unasked import Unasked
@@ -98,7 +99,10 @@ class Node:
             root=settings.root,
             region=settings.region,
         )
-        files = Files(self.host, repo.blocks, self.membership, PROFILES[settings.profile])
+        providers = Providers(
+            self.host, self.membership, takes_all=settings.full_replica or settings.validate
+        )
+        files = Files(self.host, repo.blocks, providers, PROFILES[settings.profile])
         self.tokens = Tokens(settings.api_token_path) if settings.api_token_file else None
         self._arrivals = Arrivals(self._log, environment, self._joined, self._accepted)
         self.replication = Replication(
@@ -113,6 +117,7 @@ class Node:
             on_store=self._on_store,
             on_peer=self._peer_arrived,
         )
+        self.replication.on_pushed = providers.heard
         self._ballots = ballots = BallotStore(database)
         self._judge = Judge(repo.path / "judged")
         self.votes = self.replication.votes = BallotBox(
@@ -173,7 +178,7 @@ class Node:
             recheck=self.contributions.recheck,
         )
         self._links = links
-        BlockServer(self.host, repo.blocks.get)
+        BlockServer(self.host, files.serve)
         serve_answers(self.host, BENCHMARK_PROTOCOL, BenchmarkRequest, self._answer_benchmark)
 
     @classmethod

@@ -72,6 +72,7 @@ class Replication:
         has_store: set once this node has a log.
         own_chain: where this node's own entries go on.
         votes: where messages about votes go; set before any peer connects.
+        on_pushed: called with entries that are in the log now, and the peer that pushed them.
     """
 
     def __init__(
@@ -105,7 +106,8 @@ class Replication:
         self._catch_up = CatchUp(links, store, lambda: self.state_fingerprint)
         self.own_chain = OwnChain(key, links, store, lambda: self.agreed)
         self.votes: BallotBox
-        membership.is_apart = self._is_apart
+        self.on_pushed: Callable[[Sequence[Entry], str], None] = lambda _entries, _peer: None
+        membership.is_useful = self._is_useful
         links.on_open, links.on_close = self._open, self._close
         links.on_message, links.next_live = self._message, self._next_live
 
@@ -156,9 +158,9 @@ class Replication:
         for peer in self.agreed:
             self._links.send(peer, WantEntries(tuple(digests)))
 
-    def _is_apart(self, peer: str) -> bool:
+    def _is_useful(self, peer: str) -> bool:
         session = self._sessions.get(peer)
-        return session is None or not session.agreed or session.is_apart
+        return session is None or not session.agreed or session.is_useful
 
     @property
     def agreed(self) -> list[str]:
@@ -278,7 +280,7 @@ class Replication:
             self.votes.greet(session.peer)
         session.asked = session.differs = False  # the stream that would have brought the answer is gone
         ours = self.state_fingerprint
-        session.is_apart = (hello.count, hello.fingerprint) != (ours.count, ours.to_bytes())
+        session.is_useful |= (hello.count, hello.fingerprint) != (ours.count, ours.to_bytes())
         await self._compare(session, hello.count, hello.fingerprint, ask=True)
 
     async def _adopt(self, hello: Hello) -> bool:
@@ -330,6 +332,8 @@ class Replication:
         if arrived.accepted and arrived.fingerprint is not None:
             session.fruitless = 0
             self.publish(arrived.accepted, arrived.fingerprint, source=session.peer)
+            if message.live:
+                self.on_pushed(arrived.accepted, session.peer)
         if message.live:
             if arrived.incomplete and not session.asked:
                 self._catch_up.differs(session, soon=True)

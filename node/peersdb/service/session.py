@@ -40,7 +40,7 @@ class Session:
         faults: wrong things it sent.
         pruned: writers whose entries it was asked not to push, and when (trio's time).
         round_trip: seconds; 0 while it is not known.
-        is_apart: at its hello it had not just what is here.
+        is_useful: it had something else than this node at its hello, or entries were pushed to it, or first by it.
         scope: ends what runs for this session.
     """
 
@@ -58,7 +58,7 @@ class Session:
         self.scope = _Scopes()
         self.pruned: dict[str, float] = {}
         self.round_trip = 0.0
-        self.is_apart = True
+        self.is_useful = False
         self._lazy: set[str] = set()
         self._announced: OrderedDict[bytes, None] = OrderedDict()
         self._has: OrderedDict[bytes, None] = OrderedDict()
@@ -120,6 +120,7 @@ class Session:
             self._live.popleft()
             if entry.digest not in self._has:  # it came from the peer itself meanwhile
                 batch.append(entry)
+        self.is_useful |= bool(batch)
         return batch, overflowed
 
     def new_identities(self, batch: Sequence[Entry]) -> list[str]:
