@@ -288,13 +288,13 @@ class BallotBox:
 
     async def _on_ballots(self, peer: str, message: Ballots) -> None:
         blocks: Sequence[bytes] = message.ballots
-        if message.live:
-            blocks = self._pass_on.sift(peer, blocks)
-            if not blocks:
-                return
-        else:
+        if not message.live:
             self._asked.pop(peer, None)
+        elif not (blocks := self._pass_on.sift(peer, blocks)):
+            return
         async with self._taking:
+            if message.live:  # some of them may have come from others while this one waited
+                blocks = self._pass_on.sift(peer, blocks)
             fresh, missing = await self._take(blocks)
         if message.live:
             self._pass_on.came(fresh, peer)
@@ -308,6 +308,8 @@ class BallotBox:
 
     async def _take(self, blocks: Sequence[bytes]) -> tuple[list[Ballot], bool]:
         """Checks and keeps ballots; gives those that are new, and whether some before them are missing."""
+        if not blocks:
+            return [], False
         ballots = await trio.to_thread.run_sync(lambda: [decode_ballot(data) for data in blocks])
         address = self._address()
         expected = log_hash(address) if address else b""

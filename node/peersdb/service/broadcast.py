@@ -28,6 +28,8 @@ from peersdb.service.session import Session
 
 #: Entries are announced, second copies declined, and what did not come is fetched so often (seconds, with jitter).
 INTERVAL = 0.5
+#: How far the peers are is looked up so often (seconds): as often as they are pinged.
+MEASURE = 5.0
 #: Entries that came lately, to know their second copies by; those of minutes under any load that a node bears.
 MAX_RECENT = 8192
 #: Announced entries that are awaited; beyond, anti-entropy brings them.
@@ -73,6 +75,7 @@ class Broadcast:
         self._links, self._sessions, self._known = links, sessions, known
         self._environment = environment
         self._recent: OrderedDict[bytes, _Seen] = OrderedDict()
+        self._measured = float("-inf")
         self._late: dict[str, list[str]] = {}
         """Writers whose entries came from a peer a second time."""
 
@@ -84,11 +87,16 @@ class Broadcast:
         while True:
             due = list(self._awaited.items())
             await trio.sleep(self._environment.jitter(INTERVAL))
-            for session in self._sessions.values():
-                session.round_trip = self._links.round_trip(session.peer)
+            self._measure()
             self._prune()
             self._announce()
             self._fetch(due)
+
+    def _measure(self) -> None:
+        if trio.current_time() >= self._measured + MEASURE:
+            self._measured = trio.current_time()
+            for session in self._sessions.values():
+                session.round_trip = self._links.round_trip(session.peer)
 
     # --- entries ---------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -147,7 +147,7 @@ class Files:
                 await self._fetch(root, contributor, coming)
 
     async def serve(self, cid: CID) -> bytes | None:
-        """A block for a peer; the first of a file that is on its way here once all of that has come.
+        """A block for a peer; the first of a file that this node fetches, or is about to, once all of that has come.
 
         So a new file goes the way that the word of it went, and who asks need not ask again.
 
@@ -155,10 +155,12 @@ class Files:
             CorruptData: it is damaged on the disk.
         """
         data = await self._blocks.get(cid)
-        with trio.move_on_after(HOLD):
-            while cid.digest in self._fetching or (data is None and self._providers.expects(cid)):
-                await self._stored.wait()
-                data = await self._blocks.get(cid)
+        if data is None or cid.digest in self._fetching:
+            with trio.move_on_after(HOLD), suppress(NotFound):
+                async with self._turn(cid):
+                    if self._providers.expects(cid) and not await self.has(cid):
+                        await self._fetch(cid, None, None)
+            data = await self._blocks.get(cid)
         return data
 
     @asynccontextmanager
@@ -171,7 +173,6 @@ class Files:
         finally:
             if not lock.statistics().tasks_waiting:
                 self._fetching.pop(root.digest, None)
-                self._stored.notify()
 
     async def _fetch(self, root: CID, contributor: str | None, coming: Coming | None) -> None:
         reasons = []

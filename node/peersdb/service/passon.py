@@ -18,8 +18,9 @@ from peersdb.core.wire import MAX_BALLOT_BYTES, MAX_BALLOTS, Ballots
 from peersdb.net.sync import SyncLinks
 from peersdb.service.environment import Environment
 
-#: Ballots wait so long (seconds, with jitter) for others: a part of the time that it takes to judge a file.
-PASS_ON = 0.2
+#: Ballots wait so long (seconds, with jitter) for others: about as long as many take to judge a file. Their voters'
+#: own peers have them by then.
+PASS_ON = 0.75
 #: Ballots that came lately, to know their second copies by: those of 500 voters on a page of 16 files.
 MAX_RECENT = 8192
 

@@ -32,27 +32,30 @@ class Providers:
             takes_all: this node fetches each file that it hears of.
         """
         self._host, self._membership, self._takes_all = host, membership, takes_all
-        self._heard: OrderedDict[str, str] = OrderedDict()
+        self._heard: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        """By path: who was the first to tell of it, and its contributor."""
 
     def heard(self, entries: Sequence[Entry], peer: str) -> None:
         """A peer was the first to push these entries."""
         for entry in entries:
-            self._heard[entry.contribution.path] = peer
+            self._heard[entry.contribution.path] = peer, entry.contribution.contributor
         while len(self._heard) > MAX_HEARD:
             self._heard.popitem(last=False)
 
     def expects(self, root: CID) -> bool:
-        """Whether a file that is not here is likely to be in a moment."""
+        """Whether this node fetches a file, if it is not here, or is about to."""
         return self._takes_all and ipfs_path(root) in self._heard
 
     async def of(self, root: CID, contributor: str | None) -> AsyncGenerator[str, None]:
-        """Whom to ask, one after the other.
+        """Whom to ask, one after the other; ``contributor`` is found out where it is not given.
 
         The contributor where connected, who told of the file, the other peers from the nearest on, then the contributor
         by a dial.
         """
         connected = sorted(self._host.connected, key=self._host.round_trip)
-        first = [peer for peer in (contributor, self._heard.get(ipfs_path(root))) if peer in connected]
+        told, by = self._heard.get(ipfs_path(root), (None, None))
+        contributor = contributor or by
+        first = [peer for peer in (contributor, told) if peer in connected]
         for peer in list(dict.fromkeys(first + connected))[:MAX_PROVIDERS]:
             if peer is not None:
                 yield peer

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 from net_helpers import PATIENCE, address, assert_usable, eventually, new_host, running
 from structlog.testing import capture_logs
 
@@ -191,3 +192,23 @@ async def test_a_peer_without_the_protocol_stays_connected_for_the_others():
         await assert_usable(other, a.host.peer_id)
         await assert_usable(a.host, other.peer_id)
         assert a.opened == []
+
+
+async def test_those_who_are_woken_are_served_in_their_order():
+    async with sides(*range(1, 10)) as (a, *others):
+        for other in others:
+            await a.host.dial(address(other.host))
+        await eventually(lambda: len(a.opened) == len(others))
+        order = [other.host.peer_id for other in others]
+        for turn in (order, order[::-1], order[::2]):
+            served = []
+
+            async def record(peer, turn=turn, served=served):
+                if peer in turn and peer not in served:
+                    served.append(peer)
+
+            await trio.testing.wait_all_tasks_blocked()
+            a.links.next_live = record
+            a.links.wake(turn)
+            await eventually(lambda served=served, turn=turn: len(served) == len(turn))
+            assert served == turn

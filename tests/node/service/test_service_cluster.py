@@ -323,3 +323,22 @@ async def test_a_node_with_few_connections_dials_those_again_that_were_not_there
         await eventually(lambda: [dial.attempts for dial in a.membership._dials.values()] == [1])
         await nodes.start("b")
         await eventually(lambda: a.host.connected)
+
+
+async def test_a_connection_that_exploring_finds_no_use_for_is_given_up(tmp_path, monkeypatch):
+    async with world(tmp_path) as nodes:
+        a = await nodes.start("a", root=True)
+        b = await nodes.start("b", bootstrap=(address(a),))
+        await eventually(lambda: same(a, b) and a.membership.count == b.membership.count == 1)
+        await nodes.stop("a", "b")
+        monkeypatch.setattr(members, "TARGET", 0)
+        monkeypatch.setattr(members, "EXPLORE", 5.0)
+        monkeypatch.setattr(members, "EXPLORED", 0.5)
+        a, b = await nodes.start("a", root=True), await nodes.start("b")
+        await eventually(lambda: a.host.connected)
+        await eventually(lambda: not a.host.connected)
+        await post(a, [1])
+        # They meet again, which brings b something new.
+        await eventually(lambda: same(a, b) and number_of_entries(b) == 1)
+        await trio.sleep(3 * members.EXPLORED)
+        assert a.host.connected == [b.host.peer_id]

@@ -227,3 +227,41 @@ async def test_a_download_goes_where_no_directory_stands_in_its_way(tmp_path):
             await root.contributions.get(path)
         target.rmdir()
         assert (await root.contributions.get(path))[1].read_bytes() == b"content"
+
+
+async def test_a_new_file_goes_the_way_that_the_word_of_it_went(tmp_path, monkeypatch):
+    monkeypatch.setattr("peersdb.service.members.TARGET", 0)  # nobody dials but its bootstrap peers
+    monkeypatch.setattr("peersdb.service.members.EXPLORE", 1e6)
+    monkeypatch.setattr(
+        "peersdb.service.contributions.SPREAD", 3.0
+    )  # and half a second passes before it is fetched
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        middle, far = await nodes.start("middle", full_replica=True), await nodes.start("far")
+        await middle.host.dial(address(root))
+        await far.host.dial(address(middle))
+        await eventually(lambda: same(root, middle, far))
+        content = os.urandom(1000)
+        path = await root.contributions.post(content)
+        await eventually(lambda: number_of_entries(far) == 1)
+        assert await pins(middle) == {"wanted": 1, "pinned": 0}
+        _, where = await far.contributions.get(path)
+        assert where.read_bytes() == content
+        assert far.host.connected == [middle.host.peer_id]
+
+
+async def test_who_takes_no_files_lets_nobody_wait_for_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("peersdb.service.members.TARGET", 0)
+    monkeypatch.setattr("peersdb.service.members.EXPLORE", 1e6)
+    monkeypatch.setattr("peersdb.service.files.HOLD", 3600.0)
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        middle, far = await nodes.start("middle"), await nodes.start("far")
+        await middle.host.dial(address(root))
+        await far.host.dial(address(middle))
+        await eventually(lambda: same(root, middle, far) and far.membership.count == 2)
+        path = await root.contributions.post(b"content")
+        await eventually(lambda: number_of_entries(far) == 1)
+        _, where = await far.contributions.get(path)
+        assert where.read_bytes() == b"content"
+        assert root.host.peer_id in far.host.connected

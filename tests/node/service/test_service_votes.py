@@ -297,3 +297,44 @@ async def test_votes_that_the_disk_does_not_take_are_cast_once_it_does(tmp_path,
             await root.votes.cast((vote(1),), wait=True)
         assert len(refused) == 2
         assert await says(root, 1) == {root.host.peer_id: "valid"}
+
+
+async def test_ballots_are_passed_on_some_together_and_to_nobody_who_has_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("peersdb.service.members.TARGET", 0)  # a and b are connected to the root alone
+    monkeypatch.setattr("peersdb.service.members.EXPLORE", 1e6)
+    monkeypatch.setattr("peersdb.service.passon.PASS_ON", 20.0)  # two seconds, for these nodes
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        a, b = await nodes.start("a"), await nodes.start("b")
+        await a.host.dial(address(root))
+        await b.host.dial(address(root))
+        await eventually(lambda: same(root, a, b))
+        sent, send = [], root._links.send
+
+        def record(peer, message):
+            if isinstance(message, Ballots) and message.live:
+                sent.append((peer, [decode_ballot(one).seq for one in message.ballots]))
+            send(peer, message)
+
+        monkeypatch.setattr(root._links, "send", record)
+        for number in range(5):
+            await a.votes.cast((vote(number),), wait=True)
+
+        async def told():
+            return await counts(b) == (1, 5)
+
+        await eventually(told)
+        assert sent == [(b.host.peer_id, [1, 2, 3, 4, 5])]
+
+
+async def test_a_vote_that_somebody_waits_for_waits_for_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("peersdb.service.ballots.GATHER", 3600.0)
+    async with world(tmp_path) as nodes:
+        root = await nodes.start("root", root=True)
+        await root.votes.cast((vote(1),))
+        assert await says(root, 1) == {}
+        await root.votes.cast((vote(2),), wait=True)  # and takes along what waits
+        assert [await says(root, number) for number in (1, 2)] == [{root.host.peer_id: "valid"}] * 2
+        await root.votes.cast((vote(3),))
+        await root.votes.settle()
+        assert await says(root, 3) == {root.host.peer_id: "valid"}
