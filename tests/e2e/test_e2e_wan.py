@@ -7,6 +7,7 @@ is asserted is what this project promises of them.
 import json
 import os
 import statistics
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ from e2e_peers import Peers, eventually, manifest
 ROOT_REGION = "asia-east2"
 #: The original's figures: the slowest mean of a node (seconds), and the slowest of all entries.
 PUBLISHED_MEAN, PUBLISHED_WORST = 0.20, 1.32
+#: Its means by region (seconds), over the nodes that something was replicated to; they stand beside ours.
+PUBLISHED_MEANS = {
+    "asia-east2": 0.048,
+    "australia-southeast1": 0.098,
+    "europe-west3": 0.172,
+    "me-west1": 0.196,
+    "southamerica-east1": 0.181,
+    "us-west1": 0.102,
+}
+#: 32 pods that start at once keep two processors busy for some time (seconds) after they are ready.
+SETTLE = 60
 #: Its newcomers' median until they have all.
 PUBLISHED_BOOTSTRAP = 79.0
 
@@ -98,6 +110,7 @@ def large(installed, peers_namespace, distances):
     made = Peers(installed, peers_namespace, "paper")
     made.apply(cluster("paper", 31, benchmark={"enabled": True}, validation={"enabled": False}))
     made.wait("Ready", seconds=400)
+    time.sleep(SETTLE)
     yield made
     made.delete(seconds=120)
 
@@ -112,7 +125,8 @@ def own_figures(out, measured, run):
         mean = statistics.fmean(one["averagec"] for one in found)
         worst = max(one["maxc"] for one in found)
         measured(
-            f"{run}: arrival minus creation, {region}", f"mean {1e3 * mean:.0f}, worst {1e3 * worst:.0f} ms"
+            f"{run}: arrival minus creation, {region}",
+            f"mean {1e3 * mean:.0f}, worst {1e3 * worst:.0f} ms; published mean {1e3 * PUBLISHED_MEANS[region]:.0f}",
         )
         yield mean, worst
 
@@ -168,8 +182,6 @@ def test_a_live_request_finds_a_quorum_of_twenty_peers_within_a_second(
             f"median {1e3 * statistics.median(seconds):.0f}, worst {1e3 * max(seconds):.0f} ms,"
             f" {votes} of {len(found)} by votes",
         )
+        assert statistics.median(seconds) < 1
     assert sum(answer[2] == "votes" for answer in answers) >= 0.8 * len(answers)
-    # At first the voters judge, which takes the time of this machine's processors, and not of the way.
-    judged = [answer[1] for answer in answers if answer[0] >= 1]
-    assert statistics.median(judged) < 1
     peers.delete(seconds=120)

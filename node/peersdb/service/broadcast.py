@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -48,10 +48,12 @@ class _Seen:
     Attributes:
         writer: its key; None until it is checked.
         parent: who pushed it first; None where nobody did.
+        others: who pushed it too before it was checked.
     """
 
     writer: str | None
     parent: str | None
+    others: list[str] = field(default_factory=list)
 
 
 class Broadcast:
@@ -76,7 +78,7 @@ class Broadcast:
         self._environment = environment
         self._recent: OrderedDict[bytes, _Seen] = OrderedDict()
         self._measured = float("-inf")
-        self._late: dict[str, list[str]] = {}
+        self._late: dict[str, dict[str, None]] = {}
         """Writers whose entries came from a peer a second time."""
 
         self._awaited: OrderedDict[bytes, str] = OrderedDict()
@@ -114,6 +116,9 @@ class Broadcast:
                 self._remember(digest, _Seen(entry.key, OWN if source is None else None))
             else:
                 seen.writer = entry.key
+                for peer in seen.others:
+                    self._is_late(peer, entry.key)
+                seen.others.clear()
             self._awaited.pop(digest, None)
         self._links.wake(
             [
@@ -125,7 +130,7 @@ class Broadcast:
 
     def sift(self, session: Session, message: Entries) -> Entries:
         """Leaves of a pushed message what did not come lately, and asks its sender to stop what did."""
-        fresh, late = [], []
+        fresh = []
         for block in message.entries:
             digest = digest_of(block)
             session.has(digest)
@@ -133,13 +138,12 @@ class Broadcast:
             if seen is None:
                 self._remember(digest, _Seen(None, session.peer))
                 fresh.append(block)
-            elif seen.writer is not None and self._is_closer(seen.parent, session.peer):
-                late.append(seen.writer)
+            elif self._is_closer(seen.parent, session.peer):
+                if seen.writer is not None:
+                    self._is_late(session.peer, seen.writer)
+                elif session.peer not in seen.others:
+                    seen.others.append(session.peer)
         session.is_useful |= bool(fresh)
-        if late:
-            self._late[session.peer] = list(dict.fromkeys([*self._late.get(session.peer, ()), *late]))[
-                :MAX_ENTRIES
-            ]
         return replace(message, entries=tuple(fresh))
 
     def failed(self, blocks: Iterable[bytes], accepted: Iterable[Entry]) -> None:
@@ -186,6 +190,11 @@ class Broadcast:
 
     def _is_closer(self, parent: str | None, peer: str) -> bool:
         return parent is not None and parent != peer and (parent == OWN or parent in self._sessions)
+
+    def _is_late(self, peer: str, writer: str) -> None:
+        writers = self._late.setdefault(peer, {})
+        if len(writers) < MAX_ENTRIES:
+            writers[writer] = None
 
     def _prune(self) -> None:
         late, self._late = self._late, {}

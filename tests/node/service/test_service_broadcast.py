@@ -8,6 +8,7 @@ from service_helpers import address, eventually, number_of_entries, post, same, 
 
 from peersdb.core.wire import Entries, Have
 from peersdb.service import broadcast
+from peersdb.service.arrivals import Arrivals
 
 
 def counted(nodes):
@@ -53,6 +54,28 @@ async def test_in_a_full_mesh_an_entry_comes_to_each_node_nearly_once(tmp_path):
         assert copies[0] < 30 * 7 * 2
 
 
+async def test_only_the_first_entry_of_a_writer_is_flooded_also_where_checking_takes_longer_than_the_flood(
+    tmp_path, monkeypatch
+):
+    take = Arrivals.take
+
+    async def slow(*arguments):
+        await trio.sleep(0.3)
+        return await take(*arguments)
+
+    async with world(tmp_path) as nodes:
+        made = await mesh(nodes, 8)
+        monkeypatch.setattr(Arrivals, "take", slow)
+        await post(made[3], [0])
+        await eventually(lambda: same(*made))
+        await trio.sleep(0.5)  # what came twice is declined at the next tick
+        copies = counted(made)
+        await post(made[3], [1])
+        await eventually(lambda: same(*made))
+        await trio.sleep(0.5)
+        assert 7 <= copies[0] < 7 * 2  # flooded, it would be up to 49
+
+
 async def test_every_writer_has_a_tree_of_its_own(tmp_path):
     async with world(tmp_path) as nodes:
         made = await mesh(nodes, 5)
@@ -67,12 +90,16 @@ async def test_every_writer_has_a_tree_of_its_own(tmp_path):
 
 
 async def test_when_a_node_of_the_tree_leaves_entries_still_come_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(broadcast, "INTERVAL", 3600.0)  # nothing is announced: pushes alone bring it
     async with world(tmp_path) as nodes:
         made = await mesh(nodes, 5)
         for number in range(10):
             await post(made[1], [number])
             await eventually(lambda number=number: all(number_of_entries(n) == number + 1 for n in made))
+        await eventually(
+            lambda: any(one._lazy for node in made for one in node.replication._sessions.values())
+        )
+        monkeypatch.setattr(broadcast, "INTERVAL", 3600.0)
+        await trio.sleep(0.5)  # from now on nothing is announced: pushes alone bring it
         await nodes.stop("root", "n4")
         rest = made[1:4]
         await eventually(lambda: all(len(node.replication.agreed) == 2 for node in rest))
