@@ -3,9 +3,14 @@
 import time
 from typing import Any
 
+from locust import runners
+
 # A worker that says goodbye does so because all are ending, or because it alone was ended: the master's own end
 # comes within this time in the first case.
 GOODBYE_SECONDS = 3.0
+# Seconds without a heartbeat, after which a worker is lost. Locust's own three also pass where a worker merely shares
+# its processors with many nodes that start.
+SILENCE = 10
 
 
 class Workers:
@@ -14,6 +19,9 @@ class Workers:
     def __init__(self, runner: Any) -> None:
         """Those that are there now take part."""
         self._runner = runner
+        runners.HEARTBEAT_LIVENESS = SILENCE
+        for client in runner.clients.all:
+            client.heartbeat = max(client.heartbeat, SILENCE)
         self._known = {client.id for client in runner.clients.all if client.state != "missing"}
         self._begun: set[str] = set()
         self._goodbye: dict[str, float] = {}

@@ -11,18 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 import structlog
 import trio
 
 from peersdb.core.ballots import (
-    MAX_VALIDATORS,
-    MAX_VOTES,
     Ballot,
     Vote,
     check_equivocation,
-    create_ballot,
     decode_ballot,
     log_hash,
     verify_chain,
@@ -37,34 +33,21 @@ from peersdb.core.wire import (
     VoteHeads,
     VoteVector,
 )
-from peersdb.errors import InvalidMessage, StorageError
+from peersdb.errors import InvalidMessage
 from peersdb.net.sync import SyncLinks
+from peersdb.service.casting import Casting
 from peersdb.service.environment import Environment
 from peersdb.service.passon import PassOn
-from peersdb.store.ballots import MAX_EPOCHS, BallotStore, Place
+from peersdb.store.ballots import BallotStore, Place
 
 log = structlog.get_logger("votes")
 
-#: Votes wait so long (seconds) for others to share their ballot and its signature.
-GATHER = 0.1
-#: Judgements that wait at most; who judges faster than the disk takes them waits.
-MAX_WAITING = 4096
 #: So often a node says what it has (seconds, with jitter), so that a lost push is noticed.
 HEADS_INTERVAL = 30.0
 #: An answer to a vector is waited for so long (seconds) before the peer is asked again.
 ANSWER = 30.0
-#: Votes that the disk did not take are tried again after so long (seconds).
-AGAIN = 2.0
 #: Ballots checked at once; signatures are checked in threads, which leave the interpreter to others.
 CHECK_THREADS = 2
-
-
-class _Waiting(NamedTuple):
-    """A judgement that waits to be cast; urgent: somebody waits for it."""
-
-    votes: Sequence[Vote]
-    done: trio.Event
-    urgent: bool
 
 
 class BallotBox:
@@ -96,16 +79,21 @@ class BallotBox:
             agreed: the connected peers that hold the same log.
             may_vote: whether a peer id is of somebody whose votes are of interest; strangers' are not kept.
         """
-        self._signer, self._links, self._store, self._environment = signer, links, store, environment
+        self._links, self._store, self._environment = links, store, environment
         self._address, self._agreed, self._may_vote = address, agreed, may_vote
         self._tips: dict[Place, tuple[int, bytes]] = {}
         self._asked: dict[str, float] = {}
-        self._epoch = 0
-        self._last = 0
-        self._votes, self._waiting = trio.open_memory_channel[_Waiting](MAX_WAITING)
         self._checking = trio.CapacityLimiter(CHECK_THREADS)
         self._taking = trio.Lock()
         self._pass_on = PassOn(links, agreed, self._tell, environment)
+        self._casting = Casting(
+            signer=signer,
+            store=store,
+            environment=environment,
+            address=address,
+            kept=self._on_cast,
+            tell=self._pass_on.cast,
+        )
         self.disqualified: dict[str, tuple[bytes, bytes]] = {}
 
     async def load(self) -> None:
@@ -118,7 +106,7 @@ class BallotBox:
     async def run(self) -> None:
         """Casts what waits, and says from time to time what is here; ends when cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._cast_all)
+            nursery.start_soon(self._casting.run)
             nursery.start_soon(self._pass_on.run)
             while True:
                 await trio.sleep(self._environment.jitter(HEADS_INTERVAL))
@@ -131,10 +119,7 @@ class BallotBox:
             votes: on one file.
             wait: until its ballot is kept; it waits for no others to share it.
         """
-        done = trio.Event()
-        await self._votes.send(_Waiting(votes, done, urgent=wait))
-        if wait:
-            await done.wait()
+        await self._casting.cast(votes, wait=wait)
 
     async def settle(self) -> None:
         """Waits until all that was queued before is kept."""
@@ -168,81 +153,10 @@ class BallotBox:
             case _:
                 raise InvalidMessage(f"{type(message).__name__} does not speak of votes")
 
-    # --- casting -------------------------------------------------------------------------------------
-
-    async def _cast_all(self) -> None:
-        async for first in self._waiting:
-            waiting = await self._gather(first)
-            while not await self._cast_now([one.votes for one in waiting]):  # noqa: ASYNC110 - it is no event
-                await trio.sleep(self._environment.jitter(AGAIN))
-            for one in waiting:
-                one.done.set()
-
-    async def _gather(self, first: _Waiting) -> list[_Waiting]:
-        """What shares a ballot with this: what waits already, and where nobody waits for it, what comes in a moment."""
-        waiting, count = [first], len(first.votes)
-        with trio.move_on_after(GATHER):
-            while count < MAX_VOTES:
-                try:
-                    following = self._waiting.receive_nowait()
-                except trio.WouldBlock:
-                    if any(one.urgent for one in waiting):
-                        break
-                    following = await self._waiting.receive()
-                waiting.append(following)
-                count += len(following.votes)
-        return waiting
-
-    async def _cast_now(self, judgements: Sequence[Sequence[Vote]]) -> bool:
-        """Casts these and tells the peers; says whether the disk let it."""
-        address = self._address()
-        if address is None:  # nobody could be told
-            return True
-        try:
-            ballots = await self._say_again(address) if not self._epoch else []
-            for votes in _packed(judgements):
-                ballots.append(await self._cast(votes, address))
-        except StorageError as error:
-            log.error("votes could not be cast, tried again", code=error.code, error=str(error))
-            return False
-        self._pass_on.cast(ballots)
-        return True
-
-    async def _cast(self, votes: Sequence[Vote], address: str) -> Ballot:
-        def make(seq: int, prev: bytes) -> Ballot:
-            return create_ballot(
-                self._signer,
-                log_hash(address),
-                epoch=self._epoch,
-                seq=seq,
-                prev=prev,
-                ts=self._environment.now_ns(),
-                votes=votes,
-            )
-
-        # Each run begins a chain, and so does one whose end was lost: no place is ever given twice.
-        ballot = None
-        if self._epoch:
-            ballot = await self._store.cast(make, self._signer.public_key, self._epoch, self._last)
-        while ballot is None:
-            self._epoch = max(self._environment.now_ns(), self._epoch + 1)
-            ballot = await self._store.cast(make, self._signer.public_key, self._epoch, 0)
-        self._last = ballot.seq
+    async def _on_cast(self, ballot: Ballot) -> None:
         if ballot.seq == 1:
             self._tips = await self._store.tips()  # with a new chain old ones may have gone
         self._tips[ballot.voter, ballot.epoch] = (ballot.seq, ballot.hash)
-        return ballot
-
-    async def _say_again(self, address: str) -> list[Ballot]:
-        """Casts anew what only epochs say that are about to be forgotten."""
-        key, cast, after = self._signer.public_key, list[Ballot](), ""
-        if await self._store.epochs(key) < MAX_EPOCHS - 1:
-            return cast
-        while said := await self._store.said_by(key, after, MAX_VOTES):
-            after = said[-1][0]
-            for votes in _packed([votes for _, votes in said]):
-                cast.append(await self._cast(votes, address))
-        return cast
 
     # --- replication ---------------------------------------------------------------------------------
 
@@ -374,15 +288,3 @@ class BallotBox:
         )
         for peer in self._agreed():
             self._links.send(peer, Equivocation(one, other))
-
-
-def _packed(judgements: Sequence[Sequence[Vote]]) -> list[list[Vote]]:
-    """Ballots' worth of votes: of each file the newest judgement alone, and all of it in one ballot."""
-    ballots: list[list[Vote]] = [[]]
-    for votes in {votes[0].cid: votes for votes in judgements if votes}.values():
-        together = [*ballots[-1], *votes]
-        validators = {(vote.validator, vote.validator_hash) for vote in together}
-        if len(together) > MAX_VOTES or len(validators) > MAX_VALIDATORS:
-            ballots.append([])
-        ballots[-1] += votes
-    return [ballot for ballot in ballots if ballot]

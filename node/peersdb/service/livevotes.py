@@ -15,7 +15,7 @@ from peersdb.core.wire import VALIDATION_PROTOCOL, Message, VoteAnswer, VoteRequ
 from peersdb.errors import InvalidMessage, InvalidRecord, PeersDBError
 from peersdb.net.ask import ask
 from peersdb.net.host import Host
-from peersdb.store.ballots import BallotStore
+from peersdb.store.ballots import BallotStore, Said
 
 log = structlog.get_logger("validation")
 
@@ -95,7 +95,9 @@ class LiveVotes:
         """
         self._host, self._store, self._address, self._percent = host, store, address, percent
 
-    async def top_up(self, root: CID, votes: Mapping[str, str], weights: Mapping[str, int]) -> dict[str, str]:
+    async def top_up(
+        self, root: CID, votes: Mapping[str, str], weights: Mapping[str, int]
+    ) -> tuple[dict[str, str], list[Said]]:
         """The votes on a file with those that voters cast when asked, or that arrived meanwhile.
 
         Asks the nearest first, and no more than may be needed: who is asked judges the file. Ends when the outcome
@@ -105,7 +107,11 @@ class LiveVotes:
             root: the file.
             votes: those that are here: voter → verdict.
             weights: the electorate.
+
+        Returns:
+            Voter → verdict, and those who were asked with what they say.
         """
+        said: list[Said] = []
         silent = [peer for peer in self._host.connected if peer in weights and peer not in votes]
         silent.sort(key=self._host.round_trip)
         round_ = _Round(dict(votes), silent, weights, self._percent)
@@ -116,8 +122,10 @@ class LiveVotes:
 
                     async def collect(peer: str) -> None:
                         async with limit:
-                            verdict = await self._vote_of(peer, root)
-                        round_.answered(peer, verdict)
+                            vote = await self._vote_of(peer, root)
+                        if vote is not None:
+                            said.append(vote)
+                        round_.answered(peer, vote.verdict if vote is not None else "")
                         if round_.final():
                             time.cancel()
                         start(round_.next())
@@ -138,31 +146,31 @@ class LiveVotes:
                     looking.start_soon(look)
                     start(round_.next())
                 looking.cancel_scope.cancel()
-        return round_.found
+        return round_.found, said
 
-    async def _vote_of(self, peer: str, root: CID) -> str:
-        """A peer's own verdict on this file, or nothing."""
+    async def _vote_of(self, peer: str, root: CID) -> Said | None:
+        """What a peer itself says of this file."""
         try:
             answer = await ask(self._host, peer, VALIDATION_PROTOCOL, VoteRequest(bytes(root)), DEADLINE)
-            return await self._verdict_in(answer, peer, root)
+            return await self._said_in(answer, peer, root)
         except InvalidRecord as error:
             log.warning(
                 "a peer sent a vote that does not count", peer=peer, path=ipfs_path(root), error=str(error)
             )
-            return ""
+            return None
         except PeersDBError as error:
             log.info("no vote from a peer", peer=peer, path=ipfs_path(root), error=str(error))
-            return ""
+            return None
 
-    async def _verdict_in(self, answer: Message, peer: str, root: CID) -> str:
+    async def _said_in(self, answer: Message, peer: str, root: CID) -> Said | None:
         if not isinstance(answer, VoteAnswer):
             raise InvalidMessage(f"peer {peer} answered {type(answer).__name__} for its vote")
         if not answer.ballot:
-            return ""
+            return None
         ballot = decode_ballot(answer.ballot)
-        votes = [vote for vote in ballot.votes if vote.cid == root]
+        votes = tuple(vote for vote in ballot.votes if vote.cid == root)
         address = self._address()
         if ballot.peer_id != peer or not votes or not address or ballot.log != log_hash(address):
             raise InvalidRecord(f"a vote of {ballot.peer_id} that is not its own on this file")
         await trio.to_thread.run_sync(verify, ballot)
-        return verdict_of(vote.verdict for vote in votes)
+        return Said(peer, verdict_of(vote.verdict for vote in votes), votes, ballot.ts)

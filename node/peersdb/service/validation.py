@@ -8,7 +8,7 @@ judges the file itself. Only what a node found out itself is ever voted with.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -197,16 +197,17 @@ class ValidationService:
         """The answer of the electorate: of what is here, then of what it says when asked."""
         path, weights = ipfs_path(root), self._electorate()
         votes = await self._store.verdicts(path)
+        live: list[Said] = []
         tally = count(votes, weights)
         if not decide(tally, self._percent).final:
-            votes = await self._live.top_up(root, votes, weights)
+            votes, live = await self._live.top_up(root, votes, weights)
             tally = count(votes, weights)
         outcome = decide(tally, self._percent)
         if not outcome.verdict:
             return None
         record = self._quorum_record(path, outcome, tally)
         await self._table.keep(record)
-        return await self._answer_of(record, VOTES)
+        return await self._answer_of(record, VOTES, live)
 
     async def _answer(self, message: Message) -> Message:
         """This node's own vote, as signed. What it judges unasked it judges now, if it has not yet."""
@@ -226,7 +227,7 @@ class ValidationService:
                 await self.sooner(path)
             ballot = await self._own_ballot(path)
         record = await self._table.get(path)
-        if ballot is None and record is not None and self._stands(record):
+        if ballot is None and record is not None and self._stands(record) and record.validator == INTEGRITY:
             # Whole by the way it came, and nobody but the asker has wanted to know.
             await self._box.cast((Vote(root, INTEGRITY, INTEGRITY_HASH, record.verdict),), wait=True)
             ballot = await self._store.own_on(self._signer.public_key, path)
@@ -273,7 +274,12 @@ class ValidationService:
         now = self._environment.now_ns()
         return Validation(path, outcome.verdict == "valid", tally.voters, "", now, outcome.verdict, b"", "")
 
-    async def _answer_of(self, record: Validation, decided_by: str) -> Answer:
-        said = await self._store.said_of(record.path, MAX_SAID)
-        tally = count({one.peer: one.verdict for one in said}, self._electorate())
-        return Answer(record, decided_by, tally, tuple(said))
+    async def _answer_of(self, record: Validation, decided_by: str, live: Sequence[Said] = ()) -> Answer:
+        """``live``: what was said when it was asked for, and need not have come by itself yet."""
+        kept = await self._store.said_of(record.path, MAX_SAID)
+        told = {one.peer: one for one in (*live, *kept)}
+        verdicts = {one.peer: one.verdict for one in told.values()}
+        if len(kept) == MAX_SAID:  # there may be more
+            verdicts |= await self._store.verdicts(record.path)
+        said = sorted(told.values(), key=lambda one: one.peer)[:MAX_SAID]
+        return Answer(record, decided_by, count(verdicts, self._electorate()), tuple(said))

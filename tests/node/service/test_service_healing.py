@@ -433,7 +433,7 @@ async def votes_of(node):
 
 
 async def test_a_node_that_is_damaged_while_it_runs_has_all_votes_again_and_votes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("peersdb.service.ballots.GATHER", 0)
+    monkeypatch.setattr("peersdb.service.casting.GATHER", 0)
     monkeypatch.setattr(healing, "FIRST_SCRUB", 10_000.0)
     async with world(tmp_path) as made:
         a, b = await two_with_the_same(made)

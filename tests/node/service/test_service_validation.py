@@ -127,6 +127,9 @@ async def test_a_peer_judges_what_it_posted_when_it_is_asked_for_its_vote(tmp_pa
         await eventually(lambda: same(root, a))
         answer = await a.contributions.is_valid(path)
         assert (answer.record.verdict, answer.decided_by, answer.record.votes) == ("invalid", "votes", 1)
+        # Who said it is told, also while the ballot has not come by itself.
+        assert [said.peer for said in answer.said] == [root.host.peer_id]
+        assert (answer.tally.invalid, answer.tally.voters) == (1, 1)
 
 
 LIES = {
@@ -258,7 +261,7 @@ async def test_who_judges_unasked_judges_at_once_what_it_is_asked_about(tmp_path
             "size/1": "valid",
             "json/1": "invalid",
         }
-        assert len(await judge.votes._store.said_by(judge.votes._signer.public_key, "", 9)) == 2
+        assert len(await judge.votes._store.said_by(judge._repo.signer.public_key, "", 9)) == 2
         assert await ballot_of(root, judge, unknown) == b""
         assert await ballot_of(root, other, path) == b""
         assert await judge.validation._table.get(unknown) is None

@@ -87,7 +87,7 @@ async def test_a_newcomer_has_all_votes_also_while_their_voters_are_down(tmp_pat
 
 async def test_more_than_one_message_of_votes_comes_batch_after_batch(tmp_path, monkeypatch):
     monkeypatch.setattr("peersdb.service.ballots.MAX_BALLOT_BYTES", 2000)
-    monkeypatch.setattr("peersdb.service.ballots.GATHER", 0)
+    monkeypatch.setattr("peersdb.service.casting.GATHER", 0)
     async with world(tmp_path) as nodes:
         root = await nodes.start("root", root=True)
         for number in range(60):
@@ -328,7 +328,7 @@ async def test_ballots_are_passed_on_some_together_and_to_nobody_who_has_them(tm
 
 
 async def test_a_vote_that_somebody_waits_for_waits_for_no_others(tmp_path, monkeypatch):
-    monkeypatch.setattr("peersdb.service.ballots.GATHER", 3600.0)
+    monkeypatch.setattr("peersdb.service.casting.GATHER", 3600.0)
     async with world(tmp_path) as nodes:
         root = await nodes.start("root", root=True)
         await root.votes.cast((vote(1),))
