@@ -28,6 +28,9 @@ from peersdb.store.ranges import SqlRanges, everything
 
 T = TypeVar("T")
 
+#: Identities of writers kept in memory, a few hundred bytes each: with a writer's first entry each peer gets its own.
+MAX_IDENTITIES = 1024
+
 
 @dataclass(frozen=True)
 class LogState:
@@ -56,6 +59,7 @@ class LogStore(Contents):
         super().__init__(database)
         self._appends = Appends()
         self._unsendable: frozenset[bytes] = frozenset()
+        self._recent_identities: dict[str, bytes] = {}
 
     async def state(self) -> LogState | None:
         """The log's address and fingerprint, or None while this node has no log."""
@@ -175,7 +179,14 @@ class LogStore(Contents):
 
     async def known_identity(self, hash_: str) -> bytes | None:
         """The identity block of this CID, if it is here."""
-        return await self._database.read(lambda conn: _identity(conn, digest_of(hash_)))
+        block = self._recent_identities.get(hash_)
+        if block is None:
+            block = await self._database.read(lambda conn: _identity(conn, digest_of(hash_)))
+            if block is not None:
+                if len(self._recent_identities) >= MAX_IDENTITIES:
+                    self._recent_identities.clear()
+                self._recent_identities[hash_] = block
+        return block
 
     async def lacking_identities(self) -> dict[str, bytes]:
         """Identities that are not here though entries of theirs are: by hash, the digest of one entry each.
