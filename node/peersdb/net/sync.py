@@ -25,8 +25,6 @@ log = structlog.get_logger("sync")
 
 #: Control messages waiting for one peer at most; in order there are never more than a few.
 MAX_CONTROL = 64
-#: Turns of the scheduler from the moment that a writer is woken to its bytes' being in the socket: locks, each a turn.
-SENDING = 4
 #: Waits between attempts to open the stream again, seconds; each with up to half of it as jitter.
 REOPEN = (0.1, 0.5, 2.0, 5.0)
 
@@ -61,7 +59,6 @@ class SyncLinks:
         self._outboxes: dict[str, _Outbox] = {}
         self._turns: OrderedDict[str, None] = OrderedDict()
         self._turn = trio.Event()
-        self._then: list[Callable[[], None]] = []
         self._arrivals, self._queue = trio.open_memory_channel[str](1024)
         self.on_open: Callable[[str], Awaitable[None]]
         self.on_close: Callable[[str], None]
@@ -102,11 +99,6 @@ class SyncLinks:
         self._turns.update(dict.fromkeys(peers))
         self._turn.set()
 
-    def when_served(self, then: Callable[[], None]) -> None:
-        """Calls ``then`` once those who are woken in this step were served: what is less urgent than they are."""
-        self._then.append(then)
-        self._turn.set()
-
     def round_trip(self, peer: str) -> float:
         """How far a peer is; see `Host.round_trip`."""
         return self._host.round_trip(peer)
@@ -122,11 +114,6 @@ class SyncLinks:
                 if outbox is not None:
                     outbox.wake.set()
                     await trio.lowlevel.checkpoint()
-            then, self._then = self._then, []
-            for _ in range(SENDING if then else 0):
-                await trio.lowlevel.checkpoint()
-            for call in then:
-                call()
 
     def _arrived(self, peer: str) -> None:
         self._outboxes[peer] = _Outbox()

@@ -381,8 +381,7 @@ class Node:
 
     def _posted(self) -> None:
         self._unasked.wake()
-        # Who follows by HTTP is answered in a thread that would share the interpreter with the pushes to peers.
-        self._links.when_served(self.changes.wake)
+        self.changes.wake()
 
     async def _peer_arrived(self) -> None:
         await self.contributions.peer_arrived()
@@ -407,7 +406,7 @@ class Node:
             self._benchmark.arrived(entries)
         self.contributions.wake()
         self._unasked.wake()
-        self._links.when_served(self.changes.wake)
+        self.changes.wake()
         self.replication.own_chain.accepted()
 
     def _on_store(self, state: LogState) -> None:

@@ -212,25 +212,3 @@ async def test_those_who_are_woken_are_served_in_their_order():
             a.links.wake(turn)
             await eventually(lambda served=served, turn=turn: len(served) == len(turn))
             assert served == turn
-
-
-async def test_what_is_less_urgent_waits_until_those_who_are_woken_were_served():
-    async with sides(*range(1, 6)) as (a, *others):
-        for other in others:
-            await a.host.dial(address(other.host))
-        await eventually(lambda: len(a.opened) == len(others))
-        await trio.testing.wait_all_tasks_blocked()
-        served, done = set(), trio.Event()
-
-        async def record(peer):
-            served.add(peer)
-
-        def then():
-            assert served == {other.host.peer_id for other in others}
-            done.set()
-
-        a.links.next_live = record
-        a.links.when_served(then)
-        a.links.wake([other.host.peer_id for other in others])
-        with trio.fail_after(PATIENCE):
-            await done.wait()
