@@ -297,12 +297,17 @@ async def test_a_few_that_found_each_other_go_on_looking_for_their_bootstrap_pee
         await eventually(lambda: same(a, b, again))
 
 
+async def acquainted(nodes):
+    """Two nodes, a root and b, that know each other and have stopped."""
+    a = await nodes.start("a", root=True)
+    b = await nodes.start("b", bootstrap=(address(a),))
+    await eventually(lambda: same(a, b) and a.membership.count == b.membership.count == 1)
+    await nodes.stop("a", "b")
+
+
 async def test_a_node_with_enough_connections_looks_for_others_all_the_same(tmp_path, monkeypatch):
     async with world(tmp_path) as nodes:
-        a = await nodes.start("a", root=True)
-        b = await nodes.start("b", bootstrap=(address(a),))
-        await eventually(lambda: same(a, b) and a.membership.count == b.membership.count == 1)
-        await nodes.stop("a", "b")
+        await acquainted(nodes)
         monkeypatch.setattr(members, "TARGET", 0)
         monkeypatch.setattr(members, "EXPLORE", 0.1)
         a, b = await nodes.start("a", root=True), await nodes.start("b")
@@ -313,10 +318,7 @@ async def test_a_node_with_few_connections_dials_those_again_that_were_not_there
     monkeypatch.setattr(members, "LONELY_BACKOFF", 1.0)
     monkeypatch.setattr(members, "BACKOFF", (3600.0,))
     async with world(tmp_path) as nodes:
-        a = await nodes.start("a", root=True)
-        b = await nodes.start("b", bootstrap=(address(a),))
-        await eventually(lambda: same(a, b) and a.membership.count == b.membership.count == 1)
-        await nodes.stop("a", "b")
+        await acquainted(nodes)
         with closing(sqlite3.connect(tmp_path / "b" / "repo" / "peersdb.sqlite")) as database, database:
             database.execute("DELETE FROM members")  # it will not dial anybody
         a = await nodes.start("a", root=True)
@@ -327,10 +329,7 @@ async def test_a_node_with_few_connections_dials_those_again_that_were_not_there
 
 async def test_a_connection_that_exploring_finds_no_use_for_is_given_up(tmp_path, monkeypatch):
     async with world(tmp_path) as nodes:
-        a = await nodes.start("a", root=True)
-        b = await nodes.start("b", bootstrap=(address(a),))
-        await eventually(lambda: same(a, b) and a.membership.count == b.membership.count == 1)
-        await nodes.stop("a", "b")
+        await acquainted(nodes)
         monkeypatch.setattr(members, "TARGET", 0)
         monkeypatch.setattr(members, "EXPLORE", 5.0)
         monkeypatch.setattr(members, "EXPLORED", 0.5)
